@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emulation
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+// Emulator is a file of QEMU's that can serve a handler.
+type Emulator struct {
+	Handler Handler
+	// Path is absolute; links in it are kept, for it is what the user knows the file by.
+	Path string
+}
+
+// Refusal is a file that looks like an emulator by its name but cannot serve.
+type Refusal struct {
+	Handler Handler
+	Path    string
+	Reason  string
+}
+
+// FindConfig says where to look. The zero value looks in PATH, then where distributions and images put QEMU.
+type FindConfig struct {
+	// Dirs are searched in order instead of the default places.
+	Dirs []string
+	// Host is the platform the emulators must be programs of; the zero value is platforms.Host().
+	Host platforms.Platform
+}
+
+// emulatorDirs are the places besides PATH: distributions' packages, the images moby/buildkit and tonistiigi/binfmt, NixOS.
+var emulatorDirs = []string{
+	"/usr/bin", "/usr/local/bin", "/bin", "/opt/qemu/bin", "/usr/libexec/qemu-binfmt", "/usr/libexec/qemu", "/run/current-system/sw/bin",
+}
+
+// emulatorNames are what the file is called, best first: the static builds of distributions; QEMU's own name, which may be either
+// (it is static in tonistiigi/binfmt); BuildKit's image; the links that Debian's binfmt.d names.
+var emulatorNames = []string{"qemu-%s-static", "qemu-%s", "buildkit-qemu-%s", "%s-binfmt-P"}
+
+// Find returns for each handler the first file that can serve it, in the table's order, and what it refused for handlers that got
+// none. A file must be a static program of the host's machine: binfmt_misc opens the emulator itself beforehand
+// (flag F), but a dynamic one's loader and libraries would be looked up inside the container. The host's own
+// architecture is left out. It runs nothing, and its errors are those of the configuration only.
+func Find(cfg FindConfig) ([]Emulator, []Refusal, error) {
+	if cfg.Host == (platforms.Platform{}) {
+		cfg.Host = platforms.Host()
+	}
+	row, ok := cfg.Host.ELF()
+	if !ok {
+		return nil, nil, fmt.Errorf("finding emulators for %s: %w", cfg.Host, errors.ErrUnsupported)
+	}
+	dirs := cfg.Dirs
+	if dirs == nil {
+		dirs = slices.Concat(filepath.SplitList(os.Getenv("PATH")), emulatorDirs)
+	}
+	var found []Emulator
+	var refused []Refusal
+	for _, h := range handlers {
+		if h.Platforms[0].Architecture == cfg.Host.Architecture {
+			continue
+		}
+		path, refusals := findFor(h, dirs, row)
+		if path == "" {
+			refused = append(refused, refusals...)
+			continue
+		}
+		found = append(found, Emulator{Handler: h, Path: path})
+	}
+	return found, refused, nil
+}
+
+func findFor(h Handler, dirs []string, host platforms.ELF) (string, []Refusal) {
+	var refusals []Refusal
+	for _, name := range emulatorNames {
+		for i, dir := range dirs {
+			if !filepath.IsAbs(dir) || slices.Contains(dirs[:i], dir) {
+				continue
+			}
+			path := filepath.Join(dir, fmt.Sprintf(name, h.QEMU))
+			reason, err := refuse(path, host)
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
+			case err != nil:
+				refusals = append(refusals, Refusal{h, path, err.Error()})
+			case reason != "":
+				refusals = append(refusals, Refusal{h, path, reason})
+			default:
+				return path, nil
+			}
+		}
+	}
+	return "", refusals
+}
+
+// refuse says why the file at path cannot be an emulator, or returns "".
+func refuse(path string, host platforms.ELF) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	if !info.Mode().IsRegular() || info.Mode().Perm()&0o111 == 0 {
+		return "not an executable file", nil
+	}
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = file.Close() }() // Only read from.
+	header := make([]byte, platforms.HeaderSize)
+	if _, err := file.ReadAt(header, 0); err != nil {
+		return "not an ELF program", nil
+	}
+	e, ok := platforms.ParseELF(header)
+	if !ok {
+		return "not an ELF program", nil
+	}
+	if !host.Accepts(e) {
+		return fmt.Sprintf("a program for another machine (%s)", e.Machine), nil
+	}
+	parsed, err := elf.NewFile(file)
+	if err != nil {
+		return "a damaged ELF program", nil
+	}
+	for _, p := range parsed.Progs {
+		if p.Type == elf.PT_INTERP {
+			return "dynamically linked: its libraries would be looked up inside the container", nil
+		}
+	}
+	return "", nil
+}
+
+// QEMUVersion runs the emulator at path with --version and returns its version, such as "7.2.22".
+func QEMUVersion(ctx context.Context, path string) (string, error) {
+	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	if err != nil {
+		return "", fmt.Errorf("asking %q for its version: %w", path, err)
+	}
+	return parseVersion(path, string(out))
+}
+
+// parseVersion reads what qemu-user prints: "qemu-arm version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".
+func parseVersion(path, out string) (string, error) {
+	line, _, _ := strings.Cut(out, "\n")
+	_, rest, ok := strings.Cut(line, " version ")
+	if fields := strings.Fields(rest); ok && len(fields) > 0 {
+		return strings.TrimSuffix(fields[0], ","), nil
+	}
+	return "", fmt.Errorf("asking %q for its version: unknown answer %q", path, line)
+}

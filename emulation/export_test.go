@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emulation
+
+import (
+	"time"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+var (
+	Link         = link
+	ParseEntry   = parseEntry
+	ParseVersion = parseVersion
+)
+
+// Facts are what Survey bases its judgement on.
+type Facts struct {
+	Host     platforms.Platform
+	Instance Instance
+	Unseen   bool // the instance is not mounted
+	Off      bool // it is switched off
+	Entries  []Entry
+	Missing  []string
+	Found    []Emulator
+	Refused  []Refusal
+	Install  string
+}
+
+func (f Facts) Judge(p platforms.Platform, err error, took time.Duration) Support {
+	m := machine{
+		host: f.Host, instance: f.Instance, visible: !f.Unseen, enabled: !f.Off, entries: f.Entries, missing: map[string]bool{},
+		found: f.Found, refused: f.Refused, manager: packageManager{install: f.Install},
+	}
+	for _, path := range f.Missing {
+		m.missing[path] = true
+	}
+	return m.judge(p, outcome{err, took})
+}

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package emulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+// Probe runs the Program of platform p and returns nil if it ended with ProgramStatus. The error is ErrCannotRun where neither the
+// CPU nor a handler runs it; others say what went wrong with a handler. It needs no file system that allows
+// execution; where the kernel gives no executable memory file it uses a file in dir ("" for the directory of temporary
+// files), which it removes. A process that reaps children it did not start must not do so during the call.
+func Probe(ctx context.Context, p platforms.Platform, dir string) error {
+	program, ok := Program(p)
+	if !ok {
+		return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
+	}
+	if err := execute(ctx, program, dir); err != nil {
+		return fmt.Errorf("probing %s: %w", p, err)
+	}
+	return nil
+}
+
+func execute(ctx context.Context, program []byte, dir string) error {
+	file, err := memoryFile(program)
+	if err == nil {
+		err = run(ctx, "/proc/self/fd/3", file)
+		_ = file.Close() // Its content has served.
+		// Without /proc, or with executable memory files forbidden, the program is given another chance.
+		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
+			return err
+		}
+	}
+	path, err := temporaryFile(program, dir)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(filepath.Dir(path)) }() // What stays is some bytes in the directory of temporary files.
+	return run(ctx, path, nil)
+}
+
+// run executes path by plain execve: with execveat and an empty path the kernel refuses handlers, for the interpreter could not
+// open a file that is closed on execution (BINPRM_FLAGS_PATH_INACCESSIBLE in fs/binfmt_misc.c). As descriptor 3 of the
+// child file stays open over the execution, so QEMU finds it under the same path. A memory file may be executed while open for
+// writing; others may not (ETXTBSY).
+func run(ctx context.Context, path string, file *os.File) error {
+	cmd := exec.CommandContext(ctx, path)
+	cmd.Env = []string{} // QEMU_CPU and its like would reach QEMU here, but not in a container.
+	if file != nil {
+		cmd.ExtraFiles = []*os.File{file}
+	}
+	err := cmd.Run()
+	if ctx.Err() != nil {
+		return fmt.Errorf("the program did not end: %w", context.Cause(ctx))
+	}
+	exit := (*exec.ExitError)(nil)
+	if !errors.As(err, &exit) {
+		if err == nil {
+			return errors.New("the program ended with status 0")
+		}
+		// ELIBBAD and EINVAL: headers that the kernel's or an old handler's loader does not take.
+		if errors.Is(err, unix.ENOEXEC) || errors.Is(err, unix.ELIBBAD) || errors.Is(err, unix.EINVAL) {
+			return ErrCannotRun
+		}
+		return err
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	switch {
+	case ok && status.Exited() && status.ExitStatus() == ProgramStatus:
+		return nil
+	case ok && status.Exited() && status.ExitStatus() == ProgramLacks:
+		return fmt.Errorf("%w: the CPU lacks instructions", ErrCannotRun)
+	}
+	return fmt.Errorf("the program ended with %s", exit.ProcessState)
+}
+
+// memoryFile returns program as a memory file, positioned anywhere; the caller closes it.
+func memoryFile(program []byte) (*os.File, error) {
+	// Kernels before 6.3 do not know MFD_EXEC and need none; later ones may be told to forbid what does not ask for it
+	// (https://docs.kernel.org/userspace-api/mfd_noexec.html).
+	fd, err := unix.MemfdCreate("mab-probe", unix.MFD_CLOEXEC|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) {
+		fd, err = unix.MemfdCreate("mab-probe", unix.MFD_CLOEXEC)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("creating a memory file: %w", err)
+	}
+	file := os.NewFile(uintptr(fd), "mab-probe")
+	if _, err := file.Write(program); err != nil {
+		return nil, errors.Join(fmt.Errorf("writing a memory file: %w", err), file.Close())
+	}
+	return file, nil
+}
+
+// temporaryFile writes program into a directory of its own below dir; the caller removes that directory.
+func temporaryFile(program []byte, dir string) (string, error) {
+	own, err := os.MkdirTemp(dir, "mab-probe-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(own, "probe")
+	// Another thread's fork may hold the file open for writing for a moment, which makes its execution fail by ETXTBSY
+	// (https://go.dev/issue/22315). No fork happens while the lock is held.
+	syscall.ForkLock.RLock()
+	err = os.WriteFile(path, program, 0o700)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		return "", errors.Join(err, os.RemoveAll(own))
+	}
+	return path, nil
+}

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package emulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+// Probe returns errors.ErrUnsupported: programs of Linux platforms run on Linux only.
+func Probe(_ context.Context, p platforms.Platform, _ string) error {
+	return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
+}
+
+// MountPrivate returns errors.ErrUnsupported: binfmt_misc is Linux's.
+func MountPrivate(dir string) (Instance, error) {
+	return Instance{}, fmt.Errorf("mounting a private binfmt_misc on %q: %w", dir, errors.ErrUnsupported)
+}
