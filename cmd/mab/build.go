@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/mab-build/mab/coordinator"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+type buildCommand struct {
+	*options
+	request      coordinator.Request
+	progress     string
+	quiet        bool
+	metadataFile string
+	iidFile      string
+}
+
+func newBuild(o *options) *cobra.Command {
+	b := &buildCommand{options: o}
+	cmd := &cobra.Command{
+		Use:   "build [flags] [CONTEXT]",
+		Short: "Build an image for one or many platforms",
+		Long: `Build an image for one or many platforms from a Dockerfile and a context, as docker buildx build does.
+
+Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else the digest.`,
+		Example: `  mab build --platform linux/amd64,linux/arm64 -t registry.example/app:1.0 --push .
+  mab build --platform linux/arm64 -o type=oci,dest=app.tar .`,
+		Args: arguments(0, 1, "one CONTEXT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				b.request.Context = args[0]
+			}
+			return b.run(cmd)
+		},
+	}
+	flags := cmd.Flags()
+	requestFlags(flags, &b.request)
+	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
+	flags.BoolVarP(&b.quiet, "quiet", "q", false, "show nothing but the result")
+	flags.StringVar(&b.metadataFile, "metadata-file", "", "write what is known about the result to this `FILE`, as JSON")
+	flags.StringVar(&b.iidFile, "iidfile", "", "write the digest of the result to this `FILE`")
+	return cmd
+}
+
+// requestFlags binds the flags of docker buildx build to the request. Names and meanings are docker's.
+func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
+	flags.Var((*platformList)(&r.Platforms), "platform", "build for these `platforms`, in this order (linux/arm64,linux/amd64; repeatable)")
+	flags.StringArrayVarP(&r.Tags, "tag", "t", nil, "`reference` of the result (repeatable)")
+	flags.StringVarP(&r.File, "file", "f", "", "the Dockerfile, - for standard input (default CONTEXT/Dockerfile)")
+	flags.StringVar(&r.Target, "target", "", "the `stage` to build")
+	flags.StringArrayVar(&r.BuildArgs, "build-arg", nil, "`NAME=VALUE` of a build argument (repeatable)")
+	flags.StringArrayVar(&r.Labels, "label", nil, "`NAME=VALUE` of a label of the image (repeatable)")
+	flags.StringArrayVar(&r.Annotations, "annotation", nil, "`[LEVEL:]NAME=VALUE` of an annotation (repeatable)")
+	flags.StringArrayVar(&r.Secrets, "secret", nil, "a secret for RUN --mount=type=secret: `id=NAME[,src=FILE|env=VAR]` (repeatable)")
+	flags.StringArrayVar(&r.SSH, "ssh", nil, "an agent or key for RUN --mount=type=ssh: `default|ID[=SOCKET|KEY]` (repeatable)")
+	flags.StringArrayVar(&r.NamedContexts, "build-context", nil, "a further context: `NAME=PATH|URL|docker-image://…|oci-layout://…` (repeatable)")
+	flags.BoolVar(&r.NoCache, "no-cache", false, "run every step, whatever the cache has")
+	flags.StringSliceVar(&r.NoCacheFilter, "no-cache-filter", nil, "run the steps of these `stages`")
+	flags.BoolVar(&r.Pull, "pull", false, "look for new versions of base images")
+	flags.VarP((*outputList)(&r.Outputs), "output", "o", "what to make: `type=oci|docker|local|tar|image|registry[,dest=PATH]` (repeatable)")
+	flags.BoolVar(&r.Push, "push", false, "push to the registry: short for -o type=registry")
+	flags.StringArrayVar(&r.CacheFrom, "cache-from", nil, "read a cache: `type=registry,ref=…|type=local,src=…` (repeatable)")
+	flags.StringArrayVar(&r.CacheTo, "cache-to", nil, "write the cache: `type=registry,ref=…|type=local,dest=…|type=inline` (repeatable)")
+	flags.StringVar(&r.Provenance, "provenance", "", "provenance of the image: `true|false|mode=min|mode=max` (default mode=min)")
+	flags.StringVar(&r.SBOM, "sbom", "", "bill of materials of the image: `true|false|generator=IMAGE`")
+	flags.StringArrayVar(&r.Attests, "attest", nil, "an attestation: `type=provenance|sbom[,KEY=VALUE…]` (repeatable)")
+	flags.StringVar(&r.Network, "network", "", "network of RUN: default, none or host")
+	flags.StringSliceVar(&r.AddHosts, "add-host", nil, "`NAME:IP` known to RUN")
+	flags.StringVar(&r.ShmSize, "shm-size", "", "size of /dev/shm")
+	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "`TYPE=SOFT[:HARD]` of RUN (repeatable)")
+	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN")
+	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host` or security.insecure")
+	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
+	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")
+	for _, name := range []string{"provenance", "sbom"} {
+		flags.Lookup(name).NoOptDefVal = "true"
+	}
+}
+
+func (b *buildCommand) run(cmd *cobra.Command) error {
+	mode := b.progress
+	if b.quiet {
+		mode = "quiet"
+	}
+	display, err := solver.NewDisplay(b.std.err, mode)
+	if err != nil {
+		return err
+	}
+	b.request.Stdin = b.std.in
+	c := coordinator.New(coordinator.Config{
+		Attach:  solver.AttachConfig{State: b.state},
+		Display: display,
+		Stdout:  b.std.out,
+	})
+	result, err := c.Build(cmd.Context(), b.request)
+	if err != nil {
+		return err
+	}
+	if b.iidFile != "" {
+		if err := writeFile(b.iidFile, []byte(result.ID())); err != nil {
+			return err
+		}
+	}
+	if b.metadataFile != "" {
+		text, err := result.Metadata()
+		if err != nil {
+			return err
+		}
+		if err := writeFile(b.metadataFile, append(text, '\n')); err != nil {
+			return err
+		}
+	}
+	if line := result.String(); line != "" && !b.request.UsesStdout() {
+		_, _ = fmt.Fprintln(b.std.out, line)
+	}
+	return nil
+}
+
+// platformList is the flag --platform.
+type platformList []platforms.Platform
+
+func (l *platformList) String() string { return "" }
+func (l *platformList) Type() string   { return "platforms" }
+
+func (l *platformList) Set(s string) error {
+	var all []string
+	for _, p := range *l {
+		all = append(all, p.String())
+	}
+	list, err := platforms.ParseList(append(all, s))
+	if err != nil {
+		return err
+	}
+	*l = list
+	return nil
+}
+
+// outputList is the flag --output.
+type outputList []coordinator.Output
+
+func (l *outputList) String() string { return "" }
+func (l *outputList) Type() string   { return "output" }
+
+func (l *outputList) Set(s string) error {
+	out, err := coordinator.ParseOutput(s)
+	if err != nil {
+		return err
+	}
+	*l = append(*l, out)
+	return nil
+}
+
+func env(name, otherwise string) string {
+	if v := os.Getenv(name); v != "" {
+		return v
+	}
+	return otherwise
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mab-build/mab/emulation"
+)
+
+func newEmulation(o *options) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "emulation",
+		Short: "Show which architectures this machine runs, and how",
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newEmulationList(o))
+	return cmd
+}
+
+func newEmulationList(o *options) *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "ls [--json]",
+		Short: "List each platform: native or emulated, by which QEMU, and whether a tiny program runs",
+		Args:  arguments(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return listEmulation(cmd.Context(), asJSON, o.std)
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+func printSurvey(w io.Writer, survey []emulation.Support, asJSON bool) error {
+	if asJSON {
+		return printJSON(w, survey)
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "PLATFORM\tHOW\tINSTANCE\tFLAGS\tQEMU\tPROBE\tPROBLEM")
+	for _, s := range survey {
+		problem := s.Problem
+		if s.Mend != "" {
+			problem += "; mend: " + s.Mend
+		}
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			s.Platform, s.How, dash(s.Instance), dash(s.Flags), dash(s.Version), s.Probe, problem)
+	}
+	return table.Flush()
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+

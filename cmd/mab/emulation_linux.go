@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+
+	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/sandbox"
+	"github.com/mab-build/mab/solver"
+)
+
+// listEmulation shows what the solver would find: it looks from namespaces such as the solver's.
+func listEmulation(ctx context.Context, asJSON bool, std streams) error {
+	if sandbox.Inside() {
+		if err := sandbox.Enter(); err != nil {
+			return err
+		}
+		survey, err := solver.Emulate(ctx, true, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
+		if err != nil {
+			return err
+		}
+		return printSurvey(std.out, survey, asJSON)
+	}
+	if os.Getuid() != 0 {
+		survey, err := emulation.Survey(ctx, emulation.SurveyConfig{})
+		if err != nil {
+			return err
+		}
+		return printSurvey(std.out, survey, asJSON)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	child, err := sandbox.Start(sandbox.Config{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr})
+	if err != nil {
+		return err
+	}
+	var exit *exec.ExitError
+	if err := child.Wait(); errors.As(err, &exit) {
+		return fmt.Errorf("looking from the solver's namespaces: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Mab builds container images for many architectures. This package holds flags, messages and exit codes; nothing else of the
+// program prints, and nothing else exits.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/moby/sys/reexec"
+)
+
+// version is set when the program is linked.
+var version = "dev" //nolint:gochecknoglobals // -ldflags -X needs a variable
+
+func main() {
+	// BuildKit starts the program again for what must happen in other namespaces.
+	if reexec.Init() {
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// A second signal ends the program at once, by its default.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+}
+
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+}
+
+// run is the whole program but for the process around it. It returns the exit code.
+func run(ctx context.Context, args []string, std streams) int {
+	logTo(std.err, len(args) > 0 && args[0] == "serve")
+	cmd := newRoot(std)
+	cmd.SetArgs(args)
+	err := cmd.ExecuteContext(ctx)
+	return report(std.err, err)
+}

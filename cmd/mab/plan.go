@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"github.com/spf13/cobra"
+
+	"github.com/mab-build/mab/coordinator"
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/solver"
+)
+
+type planCommand struct {
+	*options
+	request coordinator.Request
+	json    bool
+}
+
+func newPlan(o *options) *cobra.Command {
+	p := &planCommand{options: o}
+	cmd := &cobra.Command{
+		Use:   "plan [flags] [CONTEXT]",
+		Short: "Say what build would do, and why",
+		Long: `Say what mab build with the same flags would do: which node builds each platform, by which strategy and why, and which
+steps run natively, under QEMU, or run nothing. Nothing is built.`,
+		Example: `  mab plan --platform linux/amd64,linux/arm64 .`,
+		Args:    arguments(0, 1, "one CONTEXT"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				p.request.Context = args[0]
+			}
+			return p.run(cmd)
+		},
+	}
+	requestFlags(cmd.Flags(), &p.request)
+	cmd.Flags().BoolVar(&p.json, "json", false, "print the plan as JSON")
+	return cmd
+}
+
+func (p *planCommand) run(cmd *cobra.Command) error {
+	p.request.Stdin = p.std.in
+	c := coordinator.New(coordinator.Config{Attach: solver.AttachConfig{State: p.state}})
+	plan, err := c.Plan(cmd.Context(), p.request)
+	if err != nil {
+		return err
+	}
+	if p.json {
+		return printJSON(p.std.out, plan)
+	}
+	printPlan(p.std.out, plan)
+	return nil
+}
+
+func printPlan(w io.Writer, plan *coordinator.Plan) {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(table, "PLATFORM\tNODE\tSTRATEGY\tNATIVE\tQEMU\tNOTHING\tWHY")
+	for i := range plan.Assignments {
+		a := &plan.Assignments[i]
+		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", a.Platform, a.Node, a.Strategy,
+			a.Count(crossbuild.RunsNatively), a.Count(crossbuild.RunsEmulated), a.Count(crossbuild.RunsNothing), a.Why)
+	}
+	_ = table.Flush()
+	for i := range plan.Assignments {
+		a := &plan.Assignments[i]
+		_, _ = fmt.Fprintf(w, "\n%s\n", a.Platform)
+		for _, h := range a.Steps {
+			how := string(h.How)
+			if h.How == crossbuild.RunsEmulated {
+				how = h.Emulator
+			}
+			_, _ = fmt.Fprintf(w, "  %-12s %s\n", how, h.Step.Name)
+		}
+	}
+	if len(plan.Shared) == 0 {
+		return
+	}
+	_, _ = fmt.Fprintln(w, "\nshared, done once")
+	for _, s := range plan.Shared {
+		_, _ = fmt.Fprintf(w, "  %d platforms  %s\n", len(s.Targets), s.Step.Name)
+	}
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	return enc.Encode(v)
+}

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/docker/go-units"
+	"github.com/spf13/cobra"
+
+	"github.com/mab-build/mab/solver"
+)
+
+type serveCommand struct {
+	*options
+	cfg       solver.ServeConfig
+	cacheSize string
+	started   bool
+	stop      bool
+}
+
+func newServe(o *options) *cobra.Command {
+	s := &serveCommand{options: o}
+	cmd := &cobra.Command{
+		Use:   "serve [flags]",
+		Short: "Run the solver (builds start it by themselves)",
+		Long: `Run the solver in this terminal, until it is interrupted.
+
+Builds start a solver by themselves where none runs, and attach to one that does. It speaks BuildKit's API on its socket,
+so that buildctl and other clients of BuildKit work with it.`,
+		Example: `  mab serve
+  mab serve --stop
+  buildctl --addr unix:///run/mab/solver.sock debug workers`,
+		Args: arguments(0, 0, "no argument"),
+		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
+	}
+	flags := cmd.Flags()
+	flags.DurationVar(&s.cfg.Idle, "idle", 0, "stop after this `time` without a connection; 0: never")
+	flags.StringVar(&s.cacheSize, "cache-size", "0", "the most the cache may take on disk (20GB); 0: by the size of the disk")
+	flags.DurationVar(&s.cfg.Limits.CacheAge, "cache-age", 0, "how long an unused cache entry is kept; 0: 60 days while there is room")
+	flags.BoolVar(&s.stop, "stop", false, "stop the running solver; its cache stays")
+	flags.BoolVar(&s.started, "started", false, "started by a build: say on descriptor 3 when ready")
+	_ = flags.MarkHidden("started")
+	return cmd
+}
+
+func (s *serveCommand) run(cmd *cobra.Command) error {
+	if s.stop {
+		return solver.Stop(cmd.Context(), s.state)
+	}
+	size, err := units.FromHumanSize(s.cacheSize)
+	if err != nil || size < 0 {
+		return usage{err, "write a size such as 20GB"}
+	}
+	s.cfg.Limits.CacheSize = size
+	s.cfg.State = s.state
+	s.cfg.Log = slog.New(slog.NewTextHandler(s.std.err, nil))
+	if s.started {
+		s.cfg.Ready = tellParent
+	}
+	return serve(cmd.Context(), s.cfg, os.Args[1:])
+}
+
+// tellParent writes a byte to the pipe that the starting build waits on.
+func tellParent() {
+	pipe := os.NewFile(solver.ReadyFD, "ready")
+	_, _ = pipe.Write([]byte{'\n'})
+	_ = pipe.Close()
+}
+
+const stopGrace = 10 * time.Second

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+// Config says where and how builds run. The zero value builds with the local solver of the current user and shows nothing.
+type Config struct {
+	// Attach finds or starts the local solver.
+	Attach solver.AttachConfig
+	// Display shows progress. Nil shows nothing.
+	Display *solver.Display
+	// Stdout takes outputs whose destination is -. Nil discards them.
+	Stdout io.Writer
+}
+
+// Coordinator runs builds. It is safe for several at once.
+type Coordinator struct{ cfg Config }
+
+// New returns a coordinator. It connects to nothing yet.
+func New(cfg Config) *Coordinator {
+	if cfg.Stdout == nil {
+		cfg.Stdout = io.Discard
+	}
+	return &Coordinator{cfg: cfg}
+}
+
+// Plan says what Build would do, and does nothing of it: the frontend reads the Dockerfile and looks base images up.
+func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
+	run, err := c.start(ctx, &r)
+	if err != nil {
+		return nil, err
+	}
+	_, err = run.client.Build(ctx, solver.Job{
+		Request: &r.Request, Decide: run.decide, DryRun: true, Display: c.cfg.Display,
+	})
+	return run.plan, errors.Join(run.explain(ctx, err), run.client.Close())
+}
+
+// Build builds every platform of the request, checks and merges the results, and makes the outputs. Either all of them are
+// there in the end or, but for the files of a local output, none.
+func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
+	began := time.Now()
+	d, err := newDelivery(&r, c.cfg.Stdout)
+	if err != nil {
+		return nil, err
+	}
+	run, err := c.start(ctx, &r)
+	if err != nil {
+		return nil, errors.Join(err, d.close())
+	}
+	out, err := run.build(ctx, d)
+	if err := errors.Join(err, d.close(), run.client.Close()); err != nil {
+		return nil, err
+	}
+	out.Began, out.Took = began, time.Since(began)
+	return out, nil
+}
+
+// run is one build under way.
+type run struct {
+	cfg     Config
+	request *Request
+	client  *solver.Client
+	farm    []nodes.Node
+	plan    *Plan
+}
+
+// start connects to the solver. The caller closes the run's client.
+func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
+	client, info, err := solver.Attach(ctx, c.cfg.Attach)
+	if err != nil {
+		return nil, err
+	}
+	out := &run{
+		cfg: c.cfg, request: r, client: client,
+		farm: []nodes.Node{{Name: nodes.Local, Info: nodes.Info{Survey: info.Survey}}},
+	}
+	if len(r.Platforms) == 0 && len(info.Platforms) > 0 {
+		r.Platforms = []platforms.Platform{info.Platforms[0]}
+	}
+	return out, nil
+}
+
+// decide makes the plan out of what the frontend made of the Dockerfile.
+func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, error) {
+	graphs := make([]*crossbuild.Graph, len(targets))
+	for i, t := range targets {
+		g, err := crossbuild.Read(t.Platform, t.Definition)
+		if err != nil {
+			return nil, fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
+		}
+		graphs[i] = g
+	}
+	var err error
+	if r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies); err != nil {
+		return nil, err
+	}
+	return r.plan.Lines(), nil
+}
+
+func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
+	solved, err := r.client.Build(ctx, solver.Job{
+		Request: &r.request.Request, Exports: d.exports, Decide: r.decide, Display: r.cfg.Display,
+	})
+	if err != nil {
+		return nil, r.explain(ctx, err)
+	}
+	out := &Result{Plan: r.plan, Ref: solved.Ref, Descriptor: solved.Index}
+	if d.image() {
+		if err := r.deliver(ctx, d, solved, out); err != nil {
+			return nil, err
+		}
+	}
+	return out, d.commit()
+}
+
+// explain adds what only the coordinator can find out: why a solver is gone, and which platforms a base image has.
+func (r *run) explain(ctx context.Context, err error) error {
+	var failure *solver.Failure
+	switch {
+	case err == nil || !errors.As(err, &failure):
+		return err
+	case failure.Lost():
+		return &LostError{Node: nodes.Local, Log: solver.LogTail(r.cfg.Attach.State), err: err}
+	case failure.Base != "":
+		return r.base(ctx, failure)
+	}
+	return err
+}
+
+// LostError is a node that went away in the middle of a build.
+type LostError struct {
+	Node string
+	// Log is the end of its log.
+	Log string
+	err error
+}
+
+// Error names the node and shows the end of its log.
+func (e *LostError) Error() string {
+	text := fmt.Sprintf("building on %s: the solver went away", e.Node)
+	if e.Log != "" {
+		text += "; the end of its log:\n" + e.Log
+	}
+	return text
+}
+
+// Hint says that nothing is lost.
+func (e *LostError) Hint() string {
+	return "run the same command again: a new solver starts, and steps that were done are not run again"
+}
+
+// Lost reports true: the build may succeed elsewhere.
+func (e *LostError) Lost() bool { return true }
+
+// Unwrap gives the cause.
+func (e *LostError) Unwrap() error { return e.err }

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+// deliver merges the images of a solve into one index and writes it, the tags last.
+func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, out *Result) error {
+	var from manifestlist.Blobs = r.client
+	if d.staging != "" {
+		from = manifestlist.BlobDir(d.staging)
+	}
+	images, err := manifestlist.ReadImages(ctx, from, solved.Index)
+	if err != nil {
+		return err
+	}
+	if images, err = manifestlist.Check(ctx, from, r.request.Platforms, images); err != nil {
+		return &RefusedError{err}
+	}
+	index, err := manifestlist.Merge(r.request.Platforms, images, d.merge)
+	if err != nil {
+		return err
+	}
+	out.Descriptor, out.Images = index.Descriptor, index.Images
+	for _, o := range d.layouts {
+		if err := r.layout(ctx, d, o, index); err != nil {
+			return err
+		}
+	}
+	if len(d.refs) == 0 {
+		return nil
+	}
+	registry, err := manifestlist.New(manifestlist.Config{Insecure: r.request.InsecureRegistry})
+	if err != nil {
+		return err
+	}
+	defer registry.Close()
+	// The node has pushed everything but the index.
+	if _, err := registry.Push(ctx, index, d.refs, nil); err != nil {
+		return err
+	}
+	out.Refs = d.refs
+	return nil
+}
+
+// RefusedError is a result that did not pass the check. Nothing was written.
+type RefusedError struct{ err error }
+
+// Error says what the check found.
+func (e *RefusedError) Error() string { return fmt.Sprintf("checking the result: %v", e.err) }
+
+// Unwrap gives the finding.
+func (e *RefusedError) Unwrap() error { return e.err }
+
+// layout writes one output that is made of blobs.
+func (r *run) layout(ctx context.Context, d *delivery, o Output, index manifestlist.Index) error {
+	from := manifestlist.BlobDir(d.staging)
+	if o.Directory {
+		return manifestlist.WriteLayout(ctx, index, from, manifestlist.LayoutConfig{Dir: o.Dest, Names: d.names, Link: true})
+	}
+	docker := o.Type == outputDocker
+	if docker {
+		// No engine that reads this form knows attestations; the image is what it would be without them.
+		var err error
+		if index, err = withoutAttestations(r.request.Platforms, index); err != nil {
+			return err
+		}
+	}
+	cfg := manifestlist.ArchiveConfig{File: o.Dest, Docker: docker, Names: d.names}
+	if o.Dest == "-" {
+		cfg.Writer = r.cfg.Stdout
+	}
+	return manifestlist.WriteArchive(ctx, index, from, cfg)
+}
+
+func withoutAttestations(want []platforms.Platform, index manifestlist.Index) (manifestlist.Index, error) {
+	images := slices.Clone(index.Images)
+	for i := range images {
+		images[i].Attestations = nil
+	}
+	return manifestlist.Merge(want, images, manifestlist.MergeOptions{})
+}
+
+// base names the platforms that a base image lacks, all of the request's at once, together with those it has.
+func (r *run) base(ctx context.Context, failure *solver.Failure) error {
+	registry, err := manifestlist.New(manifestlist.Config{Insecure: r.request.InsecureRegistry})
+	if err != nil {
+		return failure
+	}
+	defer registry.Close()
+	found, err := registry.Inspect(ctx, failure.Base)
+	if err != nil {
+		return failure
+	}
+	out := &BaseError{Base: failure.Base, err: failure}
+	for _, image := range found.Images {
+		out.Has = append(out.Has, image.Platform)
+	}
+	for _, p := range r.request.Platforms {
+		if _, ok := p.Closest(out.Has); !ok {
+			out.Lacks = append(out.Lacks, p)
+		}
+	}
+	if len(out.Lacks) == 0 {
+		return failure
+	}
+	return out
+}
+
+// BaseError is a base image that lacks platforms of the request. Nothing was started.
+type BaseError struct {
+	Base       string
+	Lacks, Has []platforms.Platform
+	err        error
+}
+
+// Error names the base image, what it lacks and what it has.
+func (e *BaseError) Error() string {
+	return fmt.Sprintf("the base image %s has no %s; it has %s", e.Base, words(e.Lacks), words(e.Has))
+}
+
+// Hint says what can be done.
+func (e *BaseError) Hint() string {
+	return "build only for platforms that it has (--platform), take another base image, or, if the stage only compiles for others, " +
+		"let it run on the build platform: FROM --platform=$BUILDPLATFORM"
+}
+
+// Unwrap gives the solver's error.
+func (e *BaseError) Unwrap() error { return e.err }
+
+func words(list []platforms.Platform) string {
+	out := make([]string, len(list))
+	for i, p := range list {
+		out[i] = p.String()
+	}
+	return strings.Join(out, ", ")
+}

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tonistiigi/go-csvvalue"
+)
+
+// The types of outputs, as `docker buildx build --output` spells them.
+const (
+	outputImage     = "image"
+	outputRegistry  = "registry"
+	outputOCI       = "oci"
+	outputDocker    = "docker"
+	outputLocal     = "local"
+	outputTar       = "tar"
+	outputCacheOnly = "cacheonly"
+)
+
+// Output is one thing to be made of the result of a build.
+type Output struct {
+	// Type is image, registry, oci, docker, local, tar or cacheonly.
+	Type string
+	// Dest is a path, or - for standard output. Empty for image and registry.
+	Dest string
+	// Directory makes an oci or docker output a directory instead of a tar.
+	Directory bool
+	// Attrs are the remaining settings, which go to the solver as they are.
+	Attrs map[string]string
+}
+
+// ParseOutput reads the value of --output: type=TYPE[,dest=PATH][,KEY=VALUE…], or a path alone.
+func ParseOutput(s string) (Output, error) {
+	if !strings.Contains(s, "=") && !strings.Contains(s, ",") {
+		switch s {
+		case "":
+			return Output{}, &outputError{s, "it is empty"}
+		case "-":
+			return Output{Type: outputTar, Dest: s}, nil
+		}
+		return Output{Type: outputLocal, Dest: s}, nil
+	}
+	fields, err := csvvalue.Fields(s, nil)
+	if err != nil {
+		return Output{}, &outputError{s, "its quotes do not match"}
+	}
+	out := Output{Attrs: map[string]string{}}
+	for _, field := range fields {
+		name, value, ok := strings.Cut(field, "=")
+		if !ok {
+			return Output{}, &outputError{s, fmt.Sprintf("%q is not KEY=VALUE", field)}
+		}
+		switch name = strings.ToLower(strings.TrimSpace(name)); name {
+		case "type":
+			out.Type = value
+		case "dest":
+			out.Dest = value
+		default:
+			out.Attrs[name] = value
+		}
+	}
+	if err := out.check(); err != nil {
+		return Output{}, &outputError{s, err.Error()}
+	}
+	return out, nil
+}
+
+func (o *Output) check() error {
+	switch o.Type {
+	case outputRegistry:
+		o.Type = outputImage
+		o.Attrs["push"] = "true"
+	case outputImage, outputCacheOnly:
+	case outputLocal, outputTar, outputOCI, outputDocker:
+		if o.Dest == "" {
+			if o.Type == outputDocker {
+				return fmt.Errorf("loading into an engine is not there yet: add dest=FILE")
+			}
+			return fmt.Errorf("type=%s needs dest=PATH", o.Type)
+		}
+		if o.Type == outputLocal && o.Dest == "-" {
+			return fmt.Errorf("a directory cannot be written to standard output: use type=tar,dest=-")
+		}
+	case "":
+		return fmt.Errorf("it has no type")
+	default:
+		return fmt.Errorf("there is no type %q", o.Type)
+	}
+	tar, given := o.Attrs["tar"]
+	if !given {
+		return nil
+	}
+	archive, err := strconv.ParseBool(tar)
+	if err != nil || o.Type != outputOCI && o.Type != outputDocker {
+		return fmt.Errorf("tar=%s does not go with type=%s", tar, o.Type)
+	}
+	delete(o.Attrs, "tar")
+	o.Directory = !archive
+	if o.Directory && o.Type == outputDocker {
+		return fmt.Errorf("type=docker is always an archive")
+	}
+	if o.Directory && o.Dest == "-" {
+		return fmt.Errorf("a directory cannot be written to standard output")
+	}
+	return nil
+}
+
+// push reports whether an image output goes to the registry.
+func (o *Output) push() bool {
+	yes, _ := strconv.ParseBool(o.Attrs["push"])
+	return o.Type == outputImage && yes
+}
+
+// layout reports whether an output is made of the image's blobs.
+func (o *Output) layout() bool { return o.Type == outputOCI || o.Type == outputDocker }
+
+type outputError struct{ value, reason string }
+
+func (e *outputError) Error() string { return fmt.Sprintf("understanding --output %q: %s", e.value, e.reason) }
+
+// Hint shows the forms.
+func (e *outputError) Hint() string {
+	return "write --output DIR, or type=registry, or type=oci|docker|tar,dest=FILE, or type=oci,tar=false,dest=DIR, or type=local,dest=DIR"
+}
+
+// Usage marks the error as the user's, for the exit code.
+func (e *outputError) Usage() bool { return true }

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+)
+
+// Assignment is which node builds a platform, and how.
+type Assignment struct {
+	Platform platforms.Platform  `json:"platform"`
+	Node     string              `json:"node"`
+	Strategy crossbuild.Strategy `json:"strategy"`
+	// Why is a sentence without capital letter and full stop.
+	Why   string                `json:"why"`
+	Steps []crossbuild.Handling `json:"steps"`
+}
+
+// Count returns how many of the assignment's steps are handled as how says.
+func (a *Assignment) Count(how crossbuild.How) int {
+	n := 0
+	for _, s := range a.Steps {
+		if s.How == how {
+			n++
+		}
+	}
+	return n
+}
+
+// Plan is what a build does. It is not changed once made.
+type Plan struct {
+	// Assignments has each platform that was asked for once, in the order of the request.
+	Assignments []Assignment `json:"platforms"`
+	// Shared are the steps that several platforms have in common; the solver runs each once.
+	Shared []crossbuild.Common `json:"shared"`
+}
+
+// NewPlan assigns each graph to the node that builds it by the fastest strategy; of equal nodes, to the one with the fewest
+// assignments, then to the first. An empty set of strategies allows all. The error is an *UnbuildableError.
+func NewPlan(graphs []*crossbuild.Graph, farm []nodes.Node, allowed crossbuild.Strategies) (*Plan, error) {
+	plan := &Plan{Assignments: []Assignment{}, Shared: crossbuild.Shared(graphs)}
+	if plan.Shared == nil {
+		plan.Shared = []crossbuild.Common{}
+	}
+	anywhere := func(p platforms.Platform) bool {
+		for _, n := range farm {
+			if n.Info.Native(p) {
+				return true
+			}
+		}
+		return false
+	}
+	load := map[string]int{}
+	var wrong UnbuildableError
+	for _, g := range graphs {
+		best, problem := assign(g, farm, allowed, assigner{anywhere, load})
+		if problem != nil {
+			wrong.Platforms = append(wrong.Platforms, *problem)
+			continue
+		}
+		load[best.Node]++
+		plan.Assignments = append(plan.Assignments, *best)
+	}
+	if len(wrong.Platforms) > 0 {
+		return nil, &wrong
+	}
+	return plan, nil
+}
+
+type assigner struct {
+	anywhere func(platforms.Platform) bool
+	load     map[string]int
+}
+
+func assign(g *crossbuild.Graph, farm []nodes.Node, allowed crossbuild.Strategies, a assigner) (*Assignment, *Unbuildable) {
+	var best *Assignment
+	problem := &Unbuildable{Platform: g.Target, Reason: "there is no node"}
+	for i, n := range farm {
+		d, err := crossbuild.Decide(g, n.Info, a.anywhere)
+		if err != nil {
+			if i == 0 {
+				*problem = unable(g.Target, n, err)
+			}
+			continue
+		}
+		if !allowed.Allows(d.Strategy) {
+			if i == 0 {
+				problem.Reason = fmt.Sprintf("on %s it would be %s (%s), which --strategy %s forbids", n.Name, d.Strategy, d.Why, allowed)
+				problem.Mend = "allow it with --strategy " + allowed.String() + "," + d.Strategy.String()
+			}
+			continue
+		}
+		if best == nil || d.Strategy < best.Strategy || d.Strategy == best.Strategy && a.load[n.Name] < a.load[best.Node] {
+			best = &Assignment{Platform: g.Target, Node: n.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps}
+		}
+	}
+	if best == nil {
+		return nil, problem
+	}
+	return best, nil
+}
+
+// unable says what a node lacks, with the mend that its probe gave.
+func unable(target platforms.Platform, n nodes.Node, err error) Unbuildable {
+	out := Unbuildable{Platform: target, Reason: "on " + n.Name + " " + err.Error()}
+	var missing *crossbuild.UnableError
+	if !errors.As(err, &missing) {
+		return out
+	}
+	var mends []string
+	for _, d := range missing.Missing {
+		problem, mend := n.Info.Missing(d.Platform)
+		if problem != "" {
+			out.Reason += " (" + problem + ")"
+		}
+		if mend != "" {
+			mends = append(mends, mend)
+		}
+	}
+	out.Mend = strings.Join(mends, "; ")
+	return out
+}
+
+// Unbuildable is a platform that no node can build.
+type Unbuildable struct {
+	Platform platforms.Platform `json:"platform"`
+	Reason   string             `json:"reason"`
+	Mend     string             `json:"mend,omitempty"`
+}
+
+// UnbuildableError is a build with platforms that no node can build. Nothing was started.
+type UnbuildableError struct{ Platforms []Unbuildable }
+
+// Error names each platform and the reason.
+func (e *UnbuildableError) Error() string {
+	parts := make([]string, len(e.Platforms))
+	for i, p := range e.Platforms {
+		parts[i] = fmt.Sprintf("no node can build %s: %s", p.Platform, p.Reason)
+	}
+	return strings.Join(parts, "\n")
+}
+
+// Hint gives the mends, each once.
+func (e *UnbuildableError) Hint() string {
+	var out []string
+	seen := map[string]bool{"": true}
+	for _, p := range e.Platforms {
+		if !seen[p.Mend] {
+			out = append(out, p.Mend)
+		}
+		seen[p.Mend] = true
+	}
+	return strings.Join(out, "\n")
+}
+
+// Lines tells the plan in one line for each platform.
+func (p *Plan) Lines() []string {
+	out := make([]string, len(p.Assignments))
+	for i, a := range p.Assignments {
+		out[i] = fmt.Sprintf("%s on %s: %s, %s", a.Platform, a.Node, a.Strategy, a.Why)
+	}
+	return out
+}

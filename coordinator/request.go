@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"slices"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/solver"
+)
+
+// Request is one build as its user asked for it. Flags bind to its fields.
+type Request struct {
+	solver.Request
+	// Tags are the references that the result gets.
+	Tags []string
+	// Outputs are what is made of the result, beside the cache.
+	Outputs []Output
+	// Push sends the result to the registry under every tag: short for an output of type registry.
+	Push bool
+	// Annotations are [LEVEL:]NAME=VALUE, LEVEL being index, manifest, index-descriptor or manifest-descriptor.
+	Annotations []string
+	// Strategies are those that the user allows. Empty: all.
+	Strategies crossbuild.Strategies
+	// InsecureRegistry allows plain HTTP and unknown certificates for the registry that is pushed to.
+	InsecureRegistry bool
+}
+
+// UsesStdout reports whether an output goes to standard output, so that nothing else may.
+func (r *Request) UsesStdout() bool {
+	return slices.ContainsFunc(r.Outputs, func(o Output) bool { return o.Dest == "-" })
+}

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/platforms"
+)
+
+// Result is what a build made.
+type Result struct {
+	// Descriptor is that of the index, or of the image where an index would hold one alone. Zero: the build made no image.
+	Descriptor ocispec.Descriptor
+	// Refs were written, in the order asked for.
+	Refs []manifestlist.Reference
+	// Images are those of the platforms, in the order asked for. Empty if no image was delivered.
+	Images []manifestlist.Image
+	Plan   *Plan
+	// Ref is the build's name in the solver's history.
+	Ref   string
+	Began time.Time
+	Took  time.Duration
+}
+
+// String is the result as a command line can use it: what was pushed by digest, else the digest, else nothing.
+func (r *Result) String() string {
+	if r.Descriptor.Digest == "" {
+		return ""
+	}
+	if len(r.Refs) == 0 {
+		return r.Descriptor.Digest.String()
+	}
+	ref := r.Refs[0]
+	ref.Tag, ref.Digest = "", r.Descriptor.Digest
+	return ref.Familiar()
+}
+
+// ID is the digest of the result, empty if there is no image.
+func (r *Result) ID() string { return r.Descriptor.Digest.String() }
+
+// Metadata is the content of --metadata-file: the keys of docker buildx, and mab's own about each platform.
+// https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file
+func (r *Result) Metadata() ([]byte, error) {
+	doc := map[string]any{"buildx.build.ref": "mab/local/" + r.Ref}
+	if r.Descriptor.Digest != "" {
+		doc["containerimage.digest"] = r.Descriptor.Digest
+		doc["containerimage.descriptor"] = r.Descriptor
+	}
+	if len(r.Images) == 1 {
+		doc["containerimage.config.digest"] = r.Images[0].Config.Digest
+	}
+	if len(r.Refs) > 0 {
+		doc["image.name"] = joined(r.Refs)
+	}
+	type entry struct {
+		Platform platforms.Platform  `json:"platform"`
+		Digest   string              `json:"digest,omitempty"`
+		Node     string              `json:"node"`
+		Strategy crossbuild.Strategy `json:"strategy"`
+		Why      string              `json:"why"`
+	}
+	var list []entry
+	for _, a := range r.Plan.Assignments {
+		e := entry{Platform: a.Platform, Node: a.Node, Strategy: a.Strategy, Why: a.Why}
+		for _, image := range r.Images {
+			if image.Platform == a.Platform {
+				e.Digest = image.Manifest.Digest.String()
+			}
+		}
+		list = append(list, e)
+	}
+	doc["mab.platforms"] = list
+	doc["mab.seconds"] = r.Took.Seconds()
+	text, err := json.MarshalIndent(doc, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("writing the metadata: %w", err)
+	}
+	return text, nil
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// AttachConfig says which solver Attach connects to, and how one is started where none runs.
+type AttachConfig struct {
+	State State
+	// Idle is how long a started solver waits without a connection before it stops. Zero: 15 minutes.
+	Idle   time.Duration
+	Limits Limits
+}
+
+// DefaultIdle is how long a solver that was started on demand waits for the next build.
+const DefaultIdle = 15 * time.Minute
+
+func (c AttachConfig) args(state State) []string {
+	idle := c.Idle
+	if idle == 0 {
+		idle = DefaultIdle
+	}
+	return []string{
+		"--root", state.Root, "--runtime", state.Runtime, "--idle", idle.String(),
+		"--cache-size", strconv.FormatInt(c.Limits.CacheSize, 10), "--cache-age", c.Limits.CacheAge.String(),
+	}
+}
+
+// tailLines is how much of the log an error shows.
+const tailLines = 12
+
+// LogTail returns the last lines of the log of a solver that was started on demand; empty if there is none.
+func LogTail(state State) string {
+	state, err := state.Resolve()
+	if err != nil {
+		return ""
+	}
+	f, err := os.Open(state.Log())
+	if err != nil {
+		return ""
+	}
+	defer func() { _ = f.Close() }()
+	const most = 8 << 10
+	if info, err := f.Stat(); err == nil && info.Size() > most {
+		_, _ = f.Seek(-most, 2)
+	}
+	buf := make([]byte, most)
+	n, _ := f.Read(buf)
+	lines := strings.Split(strings.TrimRight(string(buf[:n]), "\n"), "\n")
+	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
+}
+
+// startError is a solver that did not come up.
+type startError struct {
+	err error
+	log string
+}
+
+func (e *startError) Error() string {
+	text := "starting the solver"
+	if e.err != nil {
+		text += fmt.Sprintf(": %v", e.err)
+	}
+	if e.log != "" {
+		text += "; the end of its log:\n" + e.log
+	}
+	return text
+}
+
+// Unwrap gives the cause.
+func (e *startError) Unwrap() error { return e.err }

@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/gofrs/flock"
+
+	"github.com/mab-build/mab/sandbox"
+)
+
+const (
+	// ReadyFD is the descriptor on which a solver that was started on demand says that it answers.
+	ReadyFD = 3
+
+	startWait  = 60 * time.Second
+	maxLogSize = 4 << 20
+)
+
+// Attach connects to the running solver of a state, or starts one that outlives this process. Two that start at once make
+// one. The caller closes the client.
+func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
+	state, err := cfg.State.Resolve()
+	if err != nil {
+		return nil, Info{}, err
+	}
+	if c, info, err := try(ctx, state); err == nil {
+		return c, info, nil
+	}
+	if err := os.MkdirAll(state.Runtime, 0o700); err != nil {
+		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
+	}
+	if err := os.MkdirAll(state.Root, 0o700); err != nil {
+		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
+	}
+	lock := flock.New(state.start(), flock.SetPermissions(0o600))
+	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
+		return nil, Info{}, fmt.Errorf("waiting for another start of the solver: %w", err)
+	}
+	defer func() { _ = lock.Unlock() }()
+	if c, info, err := try(ctx, state); err == nil {
+		return c, info, nil
+	}
+	if err := launch(ctx, cfg, state); err != nil {
+		return nil, Info{}, err
+	}
+	return try(ctx, state)
+}
+
+// try connects to the socket and asks for what the solver can do, which shows that it answers.
+func try(ctx context.Context, state State) (*Client, Info, error) {
+	// gRPC would wait and try again where nobody listens.
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", state.Socket())
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("connecting to the solver: %w", err)
+	}
+	_ = conn.Close()
+	c, err := Dial(ctx, "unix://"+state.Socket())
+	if err != nil {
+		return nil, Info{}, err
+	}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, Info{}, errors.Join(err, c.Close())
+	}
+	return c, info, nil
+}
+
+// launch starts a solver in the background and waits until it answers or is gone.
+func launch(ctx context.Context, cfg AttachConfig, state State) error {
+	log, err := openLog(state.Log())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = log.Close() }()
+	ready, tell, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("starting the solver: %w", err)
+	}
+	defer func() { _ = ready.Close() }()
+	cmd, err := sandbox.Start(sandbox.Config{
+		Args:   append([]string{"serve", "--started"}, cfg.args(state)...),
+		Env:    environment(os.Environ()),
+		Stdout: log, Stderr: log,
+		Extra:  []*os.File{tell},
+		Detach: true,
+	})
+	_ = tell.Close()
+	if err != nil {
+		return &startError{err: err}
+	}
+	if err := waitReady(ctx, ready); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		_ = cmd.Process.Kill()
+		return &startError{err: cmd.Wait(), log: LogTail(state)}
+	}
+	return cmd.Process.Release()
+}
+
+// waitReady returns when the solver wrote a byte, and fails when it closed the pipe without one.
+func waitReady(ctx context.Context, ready *os.File) error {
+	if err := ready.SetReadDeadline(time.Now().Add(startWait)); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	_, err := io.ReadFull(ready, make([]byte, 1))
+	return err
+}
+
+func openLog(path string) (*os.File, error) {
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLogSize {
+		if err := os.Rename(path, path+".1"); err != nil {
+			return nil, fmt.Errorf("turning over the solver's log: %w", err)
+		}
+	}
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("opening the solver's log: %w", err)
+	}
+	return f, nil
+}
+
+// environment keeps what a solver needs to find programs and reach registries. The rest of a user's environment may hold
+// secrets, and a process that goes on in the background is no place for them.
+func environment(all []string) []string {
+	var out []string
+	for _, entry := range all {
+		name, _, _ := strings.Cut(entry, "=")
+		switch strings.ToUpper(name) {
+		case "PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
+			out = append(out, entry)
+		default:
+			if strings.HasPrefix(name, "MAB_") || strings.HasPrefix(name, "GO") && strings.HasPrefix(name, "GODEBUG") {
+				out = append(out, entry)
+			}
+		}
+	}
+	return out
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !linux
+
+package solver
+
+import (
+	"context"
+	"runtime"
+)
+
+// Attach fails: the solver runs on Linux only.
+func Attach(context.Context, AttachConfig) (*Client, Info, error) {
+	return nil, Info{}, &hostError{}
+}
+
+type hostError struct{}
+
+func (*hostError) Error() string {
+	return "starting the solver: it runs on Linux, this is " + runtime.GOOS
+}
+
+// Hint says what works instead.
+func (*hostError) Hint() string { return "build on a Linux machine" }
+
+// Stop fails: the solver runs on Linux only.
+func Stop(context.Context, State) error { return &hostError{} }

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/exporter/containerimage/exptypes"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/solver/pb"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+// Target is what the frontend made of the Dockerfile for one platform, before anything of it is run.
+type Target struct {
+	Platform   platforms.Platform
+	Definition *pb.Definition
+}
+
+// Decide looks at the graphs of a build and lets it go on or, with an error, ends it before a step was run. The lines are shown
+// with the progress.
+type Decide func(ctx context.Context, targets []Target) (lines []string, err error)
+
+// Export is one thing that a solve leaves behind.
+type Export struct {
+	// Type is BuildKit's: image, oci, local, tar.
+	Type  string
+	Attrs map[string]string
+	// Blobs is a directory that gets the blobs of an oci export, as an OCI layout without index.json has them.
+	Blobs string
+	// Dir gets the files of a local export.
+	Dir string
+	// Tar opens what a tar export is written to; BuildKit closes it.
+	Tar func() (io.WriteCloser, error)
+}
+
+// Job is one solve: a request, what to leave behind, and who may still say no.
+type Job struct {
+	Request *Request
+	Exports []Export
+	// Decide is asked once, when the graphs are known. Nil: go on.
+	Decide Decide
+	// DryRun ends the solve after Decide.
+	DryRun bool
+	// Display shows the progress. Nil: nobody looks.
+	Display *Display
+}
+
+// Result is what a solve left behind.
+type Result struct {
+	// Index is the index or manifest that BuildKit made of the platforms; its zero value: there was no image to make.
+	Index ocispec.Descriptor
+	// Refs is the solver's own name of the build in its history.
+	Ref string
+}
+
+var errDryRun = errors.New("not to be solved")
+
+// Build runs the frontend, lets Decide look at the graphs, and solves.
+func (c *Client) Build(ctx context.Context, job Job) (*Result, error) {
+	src, err := job.Request.sources()
+	if err != nil {
+		return nil, err
+	}
+	opt, err := job.options(src)
+	if err != nil {
+		return nil, errors.Join(err, src.close())
+	}
+	var stopped error
+	build := func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
+		res, err := gw.Solve(ctx, gateway.SolveRequest{Frontend: "dockerfile.v0", FrontendOpt: opt.FrontendAttrs})
+		if err != nil {
+			return nil, err
+		}
+		var lines []string
+		if lines, stopped = job.decide(ctx, res); stopped != nil {
+			return nil, stopped
+		}
+		job.Display.note("[mab] plan", lines)
+		return res, nil
+	}
+	resp, err := c.solve(ctx, opt, build, job.Display)
+	err = errors.Join(err, src.close())
+	switch {
+	case errors.Is(stopped, errDryRun):
+		return &Result{}, nil
+	case stopped != nil:
+		return nil, stopped
+	case err != nil:
+		return nil, explain(err)
+	}
+	return result(opt.Ref, resp)
+}
+
+func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, display *Display) (*client.SolveResponse, error) {
+	var resp *client.SolveResponse
+	status := make(chan *client.SolveStatus)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return display.follow(ctx, status) })
+	group.Go(func() error {
+		var err error
+		resp, err = c.bk.Build(ctx, opt, "", build, status)
+		return err
+	})
+	return resp, group.Wait()
+}
+
+func (j *Job) options(src *sources) (client.SolveOpt, error) {
+	r := j.Request
+	attrs, err := r.attrs(os.LookupEnv)
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	maps.Copy(attrs, src.attrs)
+	session, err := r.attachables()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	imports, exports, err := r.caches()
+	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	opt := client.SolveOpt{
+		FrontendAttrs:       attrs,
+		LocalMounts:         src.dirs,
+		OCIStores:           src.stores,
+		SharedKey:           sharedKey(r.Context),
+		Session:             session,
+		CacheImports:        imports,
+		CacheExports:        exports,
+		AllowedEntitlements: r.Allow,
+		Ref:                 newRef(),
+	}
+	for _, e := range j.Exports {
+		entry, err := e.entry()
+		if err != nil {
+			return client.SolveOpt{}, err
+		}
+		opt.Exports = append(opt.Exports, entry)
+	}
+	return opt, nil
+}
+
+func (e Export) entry() (client.ExportEntry, error) {
+	out := client.ExportEntry{Type: e.Type, Attrs: e.Attrs, OutputDir: e.Dir}
+	if e.Blobs != "" {
+		store, err := local.NewStore(e.Blobs)
+		if err != nil {
+			return client.ExportEntry{}, fmt.Errorf("opening %q for the image: %w", e.Blobs, err)
+		}
+		out.OutputStore = store
+	}
+	if e.Tar != nil {
+		out.Output = func(map[string]string) (io.WriteCloser, error) { return e.Tar() }
+	}
+	return out, nil
+}
+
+// sharedKey lets the solver send only what changed since the last build of the same directory.
+func sharedKey(dir string) string {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		path = dir
+	}
+	sum := sha256.Sum256([]byte(path))
+	return hex.EncodeToString(sum[:])
+}
+
+func (j *Job) decide(ctx context.Context, res *gateway.Result) ([]string, error) {
+	var lines []string
+	if j.Decide != nil {
+		targets, err := j.targets(ctx, res)
+		if err != nil {
+			return nil, err
+		}
+		if lines, err = j.Decide(ctx, targets); err != nil {
+			return nil, err
+		}
+	}
+	if j.DryRun {
+		return nil, errDryRun
+	}
+	return lines, nil
+}
+
+// targets reads the graph of each platform out of an unevaluated result.
+func (j *Job) targets(ctx context.Context, res *gateway.Result) ([]Target, error) {
+	if res.Ref != nil || len(res.Refs) == 0 {
+		def, err := definition(ctx, res.Ref)
+		if err != nil {
+			return nil, err
+		}
+		return []Target{{Platform: j.only(res), Definition: def}}, nil
+	}
+	list, err := exptypes.ParsePlatforms(res.Metadata)
+	if err != nil {
+		return nil, fmt.Errorf("reading the platforms of the build: %w", err)
+	}
+	var out []Target
+	for _, p := range list.Platforms {
+		def, err := definition(ctx, res.Refs[p.ID])
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, Target{Platform: platforms.FromOCI(p.Platform), Definition: def})
+	}
+	return out, nil
+}
+
+// only is the platform of a build for one platform: what was asked for, or what the frontend chose.
+func (j *Job) only(res *gateway.Result) platforms.Platform {
+	if len(j.Request.Platforms) == 1 {
+		return j.Request.Platforms[0]
+	}
+	if list, err := exptypes.ParsePlatforms(res.Metadata); err == nil && len(list.Platforms) == 1 {
+		return platforms.FromOCI(list.Platforms[0].Platform)
+	}
+	return platforms.Host()
+}
+
+// definition is empty for a Dockerfile that ends in an empty `FROM scratch`.
+func definition(ctx context.Context, ref gateway.Reference) (*pb.Definition, error) {
+	if ref == nil {
+		return &pb.Definition{}, nil
+	}
+	state, err := ref.ToState()
+	if err != nil {
+		return nil, fmt.Errorf("reading the build's graph: %w", err)
+	}
+	def, err := state.Marshal(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the build's graph: %w", err)
+	}
+	return def.ToPB(), nil
+}
+
+func result(ref string, resp *client.SolveResponse) (*Result, error) {
+	out := &Result{Ref: ref}
+	text := resp.ExporterResponse[exptypes.ExporterImageDescriptorKey]
+	if text == "" {
+		return out, nil
+	}
+	raw, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading the solver's answer: %w", err)
+	}
+	if err := json.Unmarshal(raw, &out.Index); err != nil {
+		return nil, fmt.Errorf("reading the solver's answer: %w", err)
+	}
+	return out, nil
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/containerd/containerd/v2/core/content"
+	"github.com/containerd/containerd/v2/core/content/proxy"
+	"github.com/moby/buildkit/client"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/platforms"
+)
+
+// surveyLabel is the worker label that tells what the solver found able to run, as the JSON of []emulation.Support.
+const surveyLabel = "build.mab.emulation"
+
+// Client talks to one solver. It is safe for several builds at once.
+type Client struct{ bk *client.Client }
+
+// Dial connects to a solver at a BuildKit address such as unix:///run/mab/solver.sock. The caller closes the client.
+func Dial(ctx context.Context, address string) (*Client, error) {
+	bk, err := client.New(ctx, address)
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the solver at %q: %w", address, err)
+	}
+	return &Client{bk: bk}, nil
+}
+
+// Close ends the connection. Builds that still run on it fail.
+func (c *Client) Close() error { return c.bk.Close() }
+
+// Info is what a solver said about itself.
+type Info struct {
+	// Platforms are those that the solver says it can run, its own first.
+	Platforms []platforms.Platform
+	// Survey is how each is run. Empty if the solver is not mab's.
+	Survey []emulation.Support
+}
+
+// Info asks the solver what it can run.
+func (c *Client) Info(ctx context.Context) (Info, error) {
+	workers, err := c.bk.ListWorkers(ctx)
+	if err != nil {
+		return Info{}, fmt.Errorf("asking the solver for its platforms: %w", err)
+	}
+	if len(workers) == 0 {
+		return Info{}, fmt.Errorf("asking the solver for its platforms: it has no worker")
+	}
+	var info Info
+	for _, p := range workers[0].Platforms {
+		info.Platforms = append(info.Platforms, platforms.FromOCI(p))
+	}
+	if text := workers[0].Labels[surveyLabel]; text != "" {
+		if err := json.Unmarshal([]byte(text), &info.Survey); err != nil {
+			return Info{}, fmt.Errorf("reading what the solver can run: %w", err)
+		}
+	}
+	return info, nil
+}
+
+// Open reads a blob that the solver holds, such as a manifest of an image it built. The content is not verified. The caller
+// closes it.
+func (c *Client) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	at, err := proxy.NewContentStore(c.bk.ContentClient()).ReaderAt(ctx, desc)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s from the solver: %w", desc.Digest, err)
+	}
+	return struct {
+		io.Reader
+		io.Closer
+	}{content.NewReader(at), at}, nil
+}
+
+func hasType(entry string) bool {
+	return strings.HasPrefix(entry, "type=") || strings.Contains(entry, ",type=")
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/moby/buildkit/cache/remotecache"
+	inlineremotecache "github.com/moby/buildkit/cache/remotecache/inline"
+	localremotecache "github.com/moby/buildkit/cache/remotecache/local"
+	registryremotecache "github.com/moby/buildkit/cache/remotecache/registry"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/frontend"
+	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
+	"github.com/moby/buildkit/frontend/gateway"
+	"github.com/moby/buildkit/frontend/gateway/forwarder"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver"
+	"github.com/moby/buildkit/solver/bboltcachestorage"
+	"github.com/moby/buildkit/util/db/boltutil"
+	"github.com/moby/buildkit/util/entitlements"
+	"github.com/moby/buildkit/util/resolver"
+	"github.com/moby/buildkit/util/tracing/detect"
+	"github.com/moby/buildkit/worker"
+	bolt "go.etcd.io/bbolt"
+	_ "google.golang.org/grpc/encoding/proto" // BuildKit's codec replaces it and must be registered after it.
+
+	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // BuildKit's messages need its codec.
+)
+
+// newController composes BuildKit's daemon as cmd/buildkitd does, with one worker. The caller closes the controller.
+func newController(ctx context.Context, cfg workerConfig) (*control.Controller, error) {
+	sessions, err := session.NewManager()
+	if err != nil {
+		return nil, fmt.Errorf("making the session manager: %w", err)
+	}
+	cfg.hosts = resolver.NewRegistryConfig(nil)
+	n, err := newNode(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	workers := &worker.Controller{}
+	if err := workers.Add(n); err != nil {
+		return nil, fmt.Errorf("adding the worker: %w", err)
+	}
+	gw, err := gateway.NewGatewayFrontend(workers.Infos(), nil)
+	if err != nil {
+		return nil, fmt.Errorf("making the gateway frontend: %w", err)
+	}
+	cache, err := bboltcachestorage.NewStore(filepath.Join(cfg.root, "cache.db"))
+	if err != nil {
+		return nil, fmt.Errorf("opening the cache: %w", err)
+	}
+	history, err := boltutil.SafeOpen(filepath.Join(cfg.root, "history.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType})
+	if err != nil {
+		return nil, fmt.Errorf("opening the history: %w", err)
+	}
+	// Without a recorder BuildKit logs an error for each build's missing trace.
+	detect.Recorder = detect.NewTraceRecorder()
+	return control.NewController(control.Opt{
+		SessionManager:   sessions,
+		WorkerController: workers,
+		Frontends: map[string]frontend.Frontend{
+			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
+			"gateway.v0":    gw,
+		},
+		CacheManager: solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
+		CacheStore:   cache,
+		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
+			"registry": registryremotecache.ResolveCacheExporterFunc(sessions, cfg.hosts),
+			"local":    localremotecache.ResolveCacheExporterFunc(sessions),
+			"inline":   inlineremotecache.ResolveCacheExporterFunc(),
+		},
+		ResolveCacheImporterFuncs: map[string]remotecache.ResolveCacheImporterFunc{
+			"registry": registryremotecache.ResolveCacheImporterFunc(sessions, n.ContentStore(), cfg.hosts),
+			"local":    localremotecache.ResolveCacheImporterFunc(sessions),
+		},
+		Entitlements:   []string{string(entitlements.EntitlementNetworkHost), string(entitlements.EntitlementSecurityInsecure)},
+		TraceCollector: detect.Recorder,
+		HistoryDB:      history,
+		LeaseManager:   n.LeaseManager(),
+		ContentStore:   n.ContentStore(),
+		GarbageCollect: n.GarbageCollect,
+		GracefulStop:   ctx.Done(),
+	})
+}

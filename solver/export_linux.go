@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"strings"
+
+	"github.com/moby/buildkit/exporter"
+)
+
+// steadyExporter makes an exporter whose provenance is the same each time that the same things were built. Two runs of one
+// build then give one index digest, and a rebuild that changes nothing pushes nothing.
+type steadyExporter struct{ exporter.Exporter }
+
+func (e steadyExporter) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
+	in, err := e.Exporter.Resolve(ctx, id, attrs)
+	if err != nil {
+		return nil, err
+	}
+	return steadyInstance{in}, nil
+}
+
+type steadyInstance struct{ exporter.ExporterInstance }
+
+func (i steadyInstance) Export(ctx context.Context, src *exporter.Source, info exporter.ExportBuildInfo) (map[string]string, exporter.FinalizeFunc, exporter.DescriptorReference, error) {
+	return i.ExporterInstance.Export(ctx, steadySource(src), info)
+}
+
+// steadySource returns a copy of src: other exporters of the same build share the original.
+func steadySource(src *exporter.Source) *exporter.Source {
+	out := src.Clone()
+	for platform, list := range src.Attestations {
+		kept := make([]exporter.Attestation, 0, len(list))
+		for _, att := range list {
+			content := att.ContentFunc
+			if content != nil && strings.HasPrefix(att.InToto.PredicateType, "https://slsa.dev/provenance/") {
+				att.ContentFunc = func(ctx context.Context) ([]byte, error) {
+					predicate, err := content(ctx)
+					if err != nil {
+						return nil, err
+					}
+					return steadyProvenance(predicate)
+				}
+			}
+			kept = append(kept, att)
+		}
+		out.Attestations[platform] = kept
+	}
+	return out
+}

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"io"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+// Request is one build as its user asked for it, in the words of `docker buildx build`. Flags bind to its fields. The zero value
+// builds the Dockerfile of the current directory for the platform of the solver, and keeps only the cache.
+type Request struct {
+	// Context is a directory or the URL of a git repository or a tar archive. Empty: the current directory.
+	Context string
+	// File is the Dockerfile: a path, or - for Stdin. Empty: Dockerfile in the context.
+	File string
+	// Stdin is read once where File is -.
+	Stdin io.Reader
+	// Target is the stage to build. Empty: the last.
+	Target string
+	// Platforms are built in this order. Empty: the solver's own.
+	Platforms []platforms.Platform
+	// BuildArgs and Labels are NAME=VALUE; a build argument without = takes its value from the environment.
+	BuildArgs, Labels []string
+	// NamedContexts are NAME=PATH|URL|docker-image://REF|oci-layout://DIR[:TAG|@DIGEST]|target:NAME.
+	NamedContexts []string
+	// Secrets and SSH are in docker's form: id=NAME[,src=FILE|env=VAR] and default|ID[=SOCKET|KEY[,KEY]].
+	Secrets, SSH []string
+	// NoCache ignores the cache of every step; NoCacheFilter that of the named stages.
+	NoCache       bool
+	NoCacheFilter []string
+	// Pull resolves base images anew even if the solver has them.
+	Pull bool
+	// CacheFrom and CacheTo are type=registry|local|inline,…; a bare reference means type=registry.
+	CacheFrom, CacheTo []string
+	// Provenance and SBOM are the values of the flags of that name: true, false, mode=min|max,…  Empty provenance: mode=min.
+	Provenance, SBOM string
+	// Attests are further attestations: type=provenance|sbom,…
+	Attests []string
+	// Network is the network of RUN: default, none or host.
+	Network string
+	// AddHosts are NAME:IP.
+	AddHosts []string
+	// ShmSize is the size of /dev/shm in docker's form (64m); Ulimits are TYPE=SOFT[:HARD].
+	ShmSize string
+	Ulimits []string
+	// CgroupParent is the control group that RUN steps are put below.
+	CgroupParent string
+	// Allow grants entitlements: network.host, security.insecure.
+	Allow []string
+}

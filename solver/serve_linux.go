@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/containerd/containerd/v2/defaults"
+	"github.com/gofrs/flock"
+	"github.com/moby/buildkit/control"
+	"github.com/moby/buildkit/util/grpcerrors"
+	fscopy "github.com/tonistiigi/fsutil/copy"
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
+
+	"github.com/mab-build/mab/sandbox"
+)
+
+const (
+	lockWait   = 5 * time.Second // how long a solver that is just stopping may hold the lock
+	stopWait   = 8 * time.Second // how long running builds may take to end after a stop was asked for
+	reapPeriod = 5 * time.Second
+)
+
+// ServeConfig says how Serve runs. The zero value serves the current user's state until ctx ends.
+type ServeConfig struct {
+	State State
+	// Idle stops the solver after that long without a connection. Zero or less: never.
+	Idle   time.Duration
+	Limits Limits
+	// Ready is told once when the socket answers.
+	Ready func()
+	// Log takes what mab itself has to say. Nil discards. BuildKit logs by logrus, to standard error.
+	Log *slog.Logger
+}
+
+// Serve runs the solver until ctx ends or it has been idle, and leaves no socket behind. It must run inside a sandbox.
+func Serve(ctx context.Context, cfg ServeConfig) error {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if !sandbox.Inside() {
+		return errors.New("starting the solver: not in namespaces of its own")
+	}
+	state, err := cfg.State.Resolve()
+	if err != nil {
+		return err
+	}
+	if err := prepare(state); err != nil {
+		return err
+	}
+	lock, err := acquire(ctx, state.lock())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Unlock() }()
+	if err := clean(state); err != nil {
+		return err
+	}
+	survey, err := Emulate(ctx, true, cfg.Log)
+	if err != nil {
+		return err
+	}
+	able, err := newAbilities(survey)
+	if err != nil {
+		return err
+	}
+	// Only now: the lock guarantees that no other solver of this root answers on the socket.
+	listener, err := listen(ctx, state.Socket())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(state.Socket()) }()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	controller, err := newController(ctx, workerConfig{
+		root: state.Root, user: sandbox.OwnUser(), platforms: able.platforms, labels: able.labels, limits: cfg.Limits,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	return errors.Join(run(ctx, cfg, listener, controller), controller.Close())
+}
+
+// run serves until ctx ends or nobody has been connected for long enough.
+func run(ctx context.Context, cfg ServeConfig, listener net.Listener, controller *control.Controller) error {
+	idle := newIdle(cfg.Idle)
+	server := grpc.NewServer(
+		grpc.StatsHandler(idle),
+		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor),
+		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
+		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
+		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
+	)
+	healthv1.RegisterHealthServer(server, health.NewServer())
+	controller.Register(server)
+
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancel(ctx)
+	group.Go(func() error { defer cancel(); return server.Serve(listener) })
+	group.Go(func() error { sandbox.Reap(ctx, reapPeriod); return nil })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+		case <-idle.over:
+			cfg.Log.Info("idle, stopping", "after", cfg.Idle)
+		}
+		cancel()
+		stop(server)
+		return nil
+	})
+	cfg.Log.Info("solver ready", "socket", listener.Addr().String())
+	if cfg.Ready != nil {
+		cfg.Ready()
+	}
+	return group.Wait()
+}
+
+// stop lets running builds end for a while and then cuts them off.
+func stop(server *grpc.Server) {
+	timer := time.AfterFunc(stopWait, server.Stop)
+	defer timer.Stop()
+	server.GracefulStop()
+}
+
+// prepare makes the directories and the environment that BuildKit and runc need.
+func prepare(state State) error {
+	// BuildKit's file copies set exact modes and expect no umask.
+	unix.Umask(0)
+	fscopy.UmaskIsZero = true
+	for _, dir := range []string{state.Root, state.Runtime, state.temp()} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("making the solver's directory: %w", err)
+		}
+	}
+	// What a killed solver leaves in the temporary directory, clean finds there; runc keeps its state beside it.
+	env := map[string]string{"TMPDIR": state.temp(), "XDG_RUNTIME_DIR": state.temp(), "USER": "mab"}
+	for name, value := range env {
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+	}
+	return nil
+}
+
+// clean removes what a solver that was killed had under way: nothing can be using it, because the lock is held.
+func clean(state State) error {
+	for _, pattern := range []string{
+		filepath.Join(state.temp(), "*"),
+		filepath.Join(state.Root, "runc-*", "executor", "*"),
+		filepath.Join(state.Root, "runc-*", "cachemounts", "*"),
+	} {
+		left, err := filepath.Glob(pattern)
+		if err != nil {
+			return fmt.Errorf("looking for leftovers: %w", err)
+		}
+		for _, path := range left {
+			if err := os.RemoveAll(path); err != nil {
+				return fmt.Errorf("removing leftovers of an earlier solver: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// acquire takes the lock that makes this solver the only one of its root. BuildKit's databases would wait for ever.
+func acquire(ctx context.Context, path string) (*flock.Flock, error) {
+	lock := flock.New(path, flock.SetPermissions(0o600))
+	ctx, cancel := context.WithTimeout(ctx, lockWait)
+	defer cancel()
+	ok, err := lock.TryLockContext(ctx, 20*time.Millisecond)
+	if ok {
+		return lock, nil
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil, &busyError{root: filepath.Dir(path)}
+	}
+	return nil, fmt.Errorf("locking the solver's directory: %w", err)
+}
+
+// listen replaces a socket that a killed solver left.
+func listen(ctx context.Context, path string) (net.Listener, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("removing a stale socket: %w", err)
+	}
+	old := unix.Umask(0o177)
+	defer unix.Umask(old)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listening on %q: %w", path, err)
+	}
+	return l, nil
+}
+
+type busyError struct{ root string }
+
+func (e *busyError) Error() string {
+	return fmt.Sprintf("another solver is using %q", e.root)
+}
+
+func (e *busyError) Hint() string {
+	return "builds attach to a running solver by themselves; to run a second one, give it a directory of its own with --root"
+}

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"io"
+
+	"github.com/docker/cli/cli/config"
+	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/cmd/buildctl/build"
+	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/auth/authprovider"
+	"github.com/moby/buildkit/session/sshforward/sshprovider"
+)
+
+// attachables is what the solver may ask this machine for while it builds: credentials, secrets and ssh agents. They stay
+// here and travel only inside the session, to the step that asks.
+func (r *Request) attachables() ([]session.Attachable, error) {
+	out := []session.Attachable{authprovider.NewDockerAuthProvider(authprovider.DockerAuthProviderConfig{
+		AuthConfigProvider: authprovider.LoadAuthConfig(config.LoadDefaultConfigFile(io.Discard)),
+	})}
+	if len(r.Secrets) > 0 {
+		secrets, err := build.ParseSecret(r.Secrets)
+		if err != nil {
+			return nil, &usageError{"--secret: " + err.Error(), "write id=NAME[,src=FILE] or id=NAME,env=VARIABLE, and make sure that the file exists"}
+		}
+		out = append(out, secrets)
+	}
+	if len(r.SSH) > 0 {
+		agents, err := build.ParseSSH(r.SSH)
+		if err != nil {
+			return nil, &usageError{"--ssh: " + err.Error(), "write default, or ID=SOCKET, or ID=KEYFILE[,KEYFILE]"}
+		}
+		provider, err := sshprovider.NewSSHAgentProvider(agents)
+		if err != nil {
+			return nil, &usageError{"--ssh: " + err.Error(), "start an agent (eval $(ssh-agent); ssh-add), or name a key: --ssh default=$HOME/.ssh/id_ed25519"}
+		}
+		out = append(out, provider)
+	}
+	return out, nil
+}
+
+// caches parses --cache-from and --cache-to.
+func (r *Request) caches() (imports, exports []client.CacheOptionsEntry, err error) {
+	if imports, err = build.ParseImportCache(r.longCaches(r.CacheFrom)); err != nil {
+		return nil, nil, &usageError{"--cache-from: " + err.Error(), "write type=registry,ref=REF or type=local,src=DIR"}
+	}
+	if exports, err = build.ParseExportCache(r.longCaches(r.CacheTo)); err != nil {
+		return nil, nil, &usageError{"--cache-to: " + err.Error(), "write type=inline, type=registry,ref=REF or type=local,dest=DIR; add mode=max to keep every step"}
+	}
+	return imports, exports, nil
+}
+
+// longCaches writes a bare reference as docker buildx understands it.
+func (r *Request) longCaches(list []string) []string {
+	out := make([]string, 0, len(list))
+	for _, entry := range list {
+		if !hasType(entry) {
+			entry = "type=registry,ref=" + entry
+		}
+		out = append(out, entry)
+	}
+	return out
+}

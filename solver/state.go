@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// maxSocketPath is the longest path a unix socket can have: sun_path holds 108 bytes with the closing zero (unix(7)).
+const maxSocketPath = 107
+
+// State is where a solver keeps what it owns. The zero value is the state of the current user.
+type State struct {
+	// Root is the directory of cache, history, log and locks. Empty: /var/lib/mab for root, else $XDG_STATE_HOME/mab.
+	Root string
+	// Runtime is the directory of the socket. Empty: Root if that was given, else /run/mab for root, $XDG_RUNTIME_DIR/mab
+	// for others.
+	Runtime string
+}
+
+// Resolve fills in the defaults and makes both paths absolute. It creates nothing.
+func (s State) Resolve() (State, error) {
+	if s.Runtime == "" {
+		s.Runtime = s.Root
+	}
+	root, err := pick(s.Root, "/var/lib/mab", "XDG_STATE_HOME", ".local/state")
+	if err != nil {
+		return State{}, err
+	}
+	runtime, err := pick(s.Runtime, "/run/mab", "XDG_RUNTIME_DIR", ".cache")
+	if err != nil {
+		return State{}, err
+	}
+	out := State{Root: root, Runtime: runtime}
+	if len(out.Socket()) > maxSocketPath {
+		return State{}, &pathError{path: out.Socket()}
+	}
+	return out, nil
+}
+
+func pick(given, system, env, home string) (string, error) {
+	switch {
+	case given != "":
+		return filepath.Abs(given)
+	case os.Getuid() == 0:
+		return system, nil
+	case os.Getenv(env) != "":
+		return filepath.Join(os.Getenv(env), "mab"), nil
+	}
+	dir, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("finding a directory for the solver's state: %w", err)
+	}
+	return filepath.Join(dir, home, "mab"), nil
+}
+
+// Socket is the path of the unix socket that speaks BuildKit's API.
+func (s State) Socket() string { return filepath.Join(s.Runtime, "solver.sock") }
+
+// Log is the path of the log of a solver that was started on demand.
+func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
+
+func (s State) lock() string  { return filepath.Join(s.Root, "solver.lock") }
+func (s State) start() string { return filepath.Join(s.Runtime, "start.lock") }
+func (s State) temp() string  { return filepath.Join(s.Root, "tmp") }
+
+type pathError struct{ path string }
+
+func (e *pathError) Error() string {
+	return fmt.Sprintf("the solver's socket %q: a socket's path has at most %d bytes, this one %d", e.path, maxSocketPath, len(e.path))
+}
+
+func (e *pathError) Hint() string { return "choose a shorter directory with MAB_RUNTIME_DIR or --root" }

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// Stop ends the running solver of a state and returns when it is gone; its cache stays. Where none runs it does nothing. Builds
+// that are under way get a few seconds to end.
+func Stop(ctx context.Context, s State) error {
+	state, err := s.Resolve()
+	if err != nil {
+		return err
+	}
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", state.Socket())
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("connecting to the solver: %w", err)
+	}
+	process, err := peer(conn.(*net.UnixConn))
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return fmt.Errorf("finding the solver's process: %w", err)
+	}
+	defer func() { _ = unix.Close(process) }()
+	if err := unix.PidfdSendSignal(process, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("stopping the solver: %w", err)
+	}
+	return gone(ctx, process)
+}
+
+// peer opens the process that listens on the other side: the kernel knows it, so that no file has to hold its number.
+func peer(conn *net.UnixConn) (pidfd int, err error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	var cred *unix.Ucred
+	var failure error
+	if err := raw.Control(func(fd uintptr) {
+		cred, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return -1, err
+	}
+	if failure != nil {
+		return -1, failure
+	}
+	return unix.PidfdOpen(int(cred.Pid), 0)
+}
+
+// gone waits until the process has ended.
+func gone(ctx context.Context, pidfd int) error {
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(50*time.Millisecond/time.Millisecond))
+		switch {
+		case err != nil && !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("waiting for the solver to stop: %w", err)
+		case n > 0:
+			return nil
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+	}
+}
