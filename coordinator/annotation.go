@@ -89,7 +89,9 @@ func (a *annotations) add(level, name, value string) error {
 
 type annotationError struct{ entry string }
 
-func (e *annotationError) Error() string { return fmt.Sprintf("understanding --annotation %q", e.entry) }
+func (e *annotationError) Error() string {
+	return fmt.Sprintf("understanding --annotation %q", e.entry)
+}
 
 // Hint shows the form.
 func (e *annotationError) Hint() string {

@@ -60,11 +60,13 @@ func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
+	run.clock = clock{last: began}
+	run.clock.lap("attach")
 	out, err := run.build(ctx, d)
 	if err := errors.Join(err, d.close(), run.client.Close()); err != nil {
 		return nil, err
 	}
-	out.Began, out.Took = began, time.Since(began)
+	out.Took, out.Phases = time.Since(began), run.clock.phases
 	return out, nil
 }
 
@@ -75,6 +77,7 @@ type run struct {
 	client  *solver.Client
 	farm    []nodes.Node
 	plan    *Plan
+	clock   clock
 }
 
 // start connects to the solver. The caller closes the run's client.
@@ -95,6 +98,7 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 
 // decide makes the plan out of what the frontend made of the Dockerfile.
 func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, error) {
+	r.clock.lap("frontend")
 	graphs := make([]*crossbuild.Graph, len(targets))
 	for i, t := range targets {
 		g, err := crossbuild.Read(t.Platform, t.Definition)
@@ -107,6 +111,7 @@ func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, erro
 	if r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies); err != nil {
 		return nil, err
 	}
+	r.clock.lap("plan")
 	return r.plan.Lines(), nil
 }
 
@@ -117,6 +122,7 @@ func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
 	if err != nil {
 		return nil, r.explain(ctx, err)
 	}
+	r.clock.lap("solve")
 	out := &Result{Plan: r.plan, Ref: solved.Ref, Descriptor: solved.Index}
 	if d.image() {
 		if err := r.deliver(ctx, d, solved, out); err != nil {

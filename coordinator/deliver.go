@@ -31,6 +31,8 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 		return err
 	}
 	out.Descriptor, out.Images = index.Descriptor, index.Images
+	r.clock.lap("check and merge")
+	defer r.clock.lap("write")
 	for _, o := range d.layouts {
 		if err := r.layout(ctx, d, o, index); err != nil {
 			return err

@@ -120,7 +120,9 @@ func (o *Output) layout() bool { return o.Type == outputOCI || o.Type == outputD
 
 type outputError struct{ value, reason string }
 
-func (e *outputError) Error() string { return fmt.Sprintf("understanding --output %q: %s", e.value, e.reason) }
+func (e *outputError) Error() string {
+	return fmt.Sprintf("understanding --output %q: %s", e.value, e.reason)
+}
 
 // Hint shows the forms.
 func (e *outputError) Hint() string {

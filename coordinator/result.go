@@ -24,9 +24,29 @@ type Result struct {
 	Images []manifestlist.Image
 	Plan   *Plan
 	// Ref is the build's name in the solver's history.
-	Ref   string
-	Began time.Time
-	Took  time.Duration
+	Ref string
+	// Took is the whole time of the build, and Phases what it was spent on, in order.
+	Took   time.Duration
+	Phases []Phase
+}
+
+// Phase is a part of a build's time.
+type Phase struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
+}
+
+// clock divides time into phases.
+type clock struct {
+	last   time.Time
+	phases []Phase
+}
+
+// lap ends a phase that began with the last one's end.
+func (c *clock) lap(name string) {
+	now := time.Now()
+	c.phases = append(c.phases, Phase{Name: name, Seconds: now.Sub(c.last).Seconds()})
+	c.last = now
 }
 
 // String is the result as a command line can use it: what was pushed by digest, else the digest, else nothing.
@@ -78,6 +98,7 @@ func (r *Result) Metadata() ([]byte, error) {
 	}
 	doc["mab.platforms"] = list
 	doc["mab.seconds"] = r.Took.Seconds()
+	doc["mab.phases"] = r.Phases
 	text, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		return nil, fmt.Errorf("writing the metadata: %w", err)

@@ -5,7 +5,6 @@ package solver
 import (
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
 	"time"
 )
@@ -14,8 +13,7 @@ import (
 type AttachConfig struct {
 	State State
 	// Idle is how long a started solver waits without a connection before it stops. Zero: 15 minutes.
-	Idle   time.Duration
-	Limits Limits
+	Idle time.Duration
 }
 
 // DefaultIdle is how long a solver that was started on demand waits for the next build.
@@ -26,10 +24,7 @@ func (c AttachConfig) args(state State) []string {
 	if idle == 0 {
 		idle = DefaultIdle
 	}
-	return []string{
-		"--root", state.Root, "--runtime", state.Runtime, "--idle", idle.String(),
-		"--cache-size", strconv.FormatInt(c.Limits.CacheSize, 10), "--cache-age", c.Limits.CacheAge.String(),
-	}
+	return []string{"--root", state.Root, "--runtime", state.Runtime, "--idle", idle.String()}
 }
 
 // tailLines is how much of the log an error shows.
@@ -75,3 +70,13 @@ func (e *startError) Error() string {
 
 // Unwrap gives the cause.
 func (e *startError) Unwrap() error { return e.err }
+
+// rootError is a solver that would have to be started by a plain user.
+type rootError struct{}
+
+func (*rootError) Error() string { return "starting the solver: only root can, for now" }
+
+// Hint says how to go on.
+func (*rootError) Hint() string {
+	return "run it with sudo, or have root run: mab serve"
+}

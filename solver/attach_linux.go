@@ -35,6 +35,9 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	if c, info, err := try(ctx, state); err == nil {
 		return c, info, nil
 	}
+	if os.Getuid() != 0 {
+		return nil, Info{}, &rootError{}
+	}
 	if err := os.MkdirAll(state.Runtime, 0o700); err != nil {
 		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
 	}

@@ -39,6 +39,11 @@ func report(w io.Writer, err error) int {
 		return exitDone
 	}
 	code := exitCode(err)
+	var solverEnded ended
+	if errors.As(err, &solverEnded) {
+		// Its own message is already there.
+		return solverEnded.code
+	}
 	if code == exitInterrupted {
 		_, _ = fmt.Fprintln(w, "mab: error: interrupted; nothing was tagged")
 		return code

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
 	"os"
 	"time"
@@ -17,6 +18,7 @@ type serveCommand struct {
 	*options
 	cfg       solver.ServeConfig
 	cacheSize string
+	cacheAge  string
 	started   bool
 	stop      bool
 }
@@ -38,8 +40,8 @@ so that buildctl and other clients of BuildKit work with it.`,
 	}
 	flags := cmd.Flags()
 	flags.DurationVar(&s.cfg.Idle, "idle", 0, "stop after this `time` without a connection; 0: never")
-	flags.StringVar(&s.cacheSize, "cache-size", "0", "the most the cache may take on disk (20GB); 0: by the size of the disk")
-	flags.DurationVar(&s.cfg.Limits.CacheAge, "cache-age", 0, "how long an unused cache entry is kept; 0: 60 days while there is room")
+	flags.StringVar(&s.cacheSize, "cache-size", env("MAB_CACHE_SIZE", "0"), "the most the cache may take on disk, as 20GB; 0: by the size of the disk (env MAB_CACHE_SIZE)")
+	flags.StringVar(&s.cacheAge, "cache-age", env("MAB_CACHE_AGE", "0s"), "how long an unused cache entry is kept, as 720h; 0s: 60 days while there is room (env MAB_CACHE_AGE)")
 	flags.BoolVar(&s.stop, "stop", false, "stop the running solver; its cache stays")
 	flags.BoolVar(&s.started, "started", false, "started by a build: say on descriptor 3 when ready")
 	_ = flags.MarkHidden("started")
@@ -52,7 +54,10 @@ func (s *serveCommand) run(cmd *cobra.Command) error {
 	}
 	size, err := units.FromHumanSize(s.cacheSize)
 	if err != nil || size < 0 {
-		return usage{err, "write a size such as 20GB"}
+		return usage{fmt.Errorf("understanding --cache-size %q", s.cacheSize), "write a size such as 20GB"}
+	}
+	if s.cfg.Limits.CacheAge, err = time.ParseDuration(s.cacheAge); err != nil || s.cfg.Limits.CacheAge < 0 {
+		return usage{fmt.Errorf("understanding --cache-age %q", s.cacheAge), "write a time such as 720h"}
 	}
 	s.cfg.Limits.CacheSize = size
 	s.cfg.State = s.state
@@ -71,3 +76,8 @@ func tellParent() {
 }
 
 const stopGrace = 10 * time.Second
+
+// ended is a solver that ended by itself, after it said why.
+type ended struct{ code int }
+
+func (e ended) Error() string { return fmt.Sprintf("the solver ended with code %d", e.code) }

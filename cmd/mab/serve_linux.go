@@ -5,11 +5,11 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
 	"syscall"
+	"time"
 
 	"github.com/mab-build/mab/sandbox"
 	"github.com/mab-build/mab/solver"
@@ -21,10 +21,10 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 		if err := sandbox.Enter(); err != nil {
 			return err
 		}
-		return solver.Serve(ctx, cfg)
-	}
-	if os.Getuid() != 0 {
-		return usage{fmt.Errorf("starting the solver: it needs root for now"), "run it with sudo"}
+		if err := solver.Serve(ctx, cfg); err != nil && !errors.Is(err, context.Canceled) {
+			return err
+		}
+		return nil
 	}
 	// The child is killed when the thread that started it ends.
 	runtime.LockOSThread()
@@ -33,13 +33,15 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 	if err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = child.Process.Signal(syscall.SIGTERM) })
+	stop := context.AfterFunc(ctx, func() {
+		_ = child.Process.Signal(syscall.SIGTERM)
+		time.AfterFunc(stopGrace, func() { _ = child.Process.Kill() })
+	})
 	defer stop()
-	child.WaitDelay = stopGrace
 	err = child.Wait()
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && ctx.Err() == nil {
-		return fmt.Errorf("the solver ended: %w", err)
+		return ended{exit.ExitCode()}
 	}
 	return nil
 }
