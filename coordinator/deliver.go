@@ -41,7 +41,7 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 	if len(d.refs) == 0 {
 		return nil
 	}
-	registry, err := manifestlist.New(manifestlist.Config{Insecure: r.request.InsecureRegistry})
+	registry, err := manifestlist.New(manifestlist.Config{Insecure: d.insecure})
 	if err != nil {
 		return err
 	}

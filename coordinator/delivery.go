@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/mab-build/mab/manifestlist"
@@ -29,7 +30,12 @@ type delivery struct {
 	// archives are tar outputs that get their names when the build is done.
 	archives []*archive
 	merge    manifestlist.MergeOptions
+	// insecure allows plain HTTP and unknown certificates for the index too.
+	insecure bool
 }
+
+// insecureAttr is BuildKit's setting of an image output that allows plain HTTP and unknown certificates.
+const insecureAttr = "registry.insecure"
 
 // newDelivery checks the outputs of a request and makes the staging directory if one is needed.
 func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
@@ -37,7 +43,7 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &delivery{merge: notes.merge}
+	d := &delivery{merge: notes.merge, insecure: r.InsecureRegistry}
 	if d.names, err = manifestlist.ParseReferences(r.Tags); err != nil {
 		return nil, usage{err}
 	}
@@ -62,7 +68,7 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 			maps.Copy(d.exports[i].Attrs, notes.attrs)
 		}
 		if d.exports[i].Type == outputImage && r.InsecureRegistry {
-			d.exports[i].Attrs["registry.insecure"] = "true"
+			d.exports[i].Attrs[insecureAttr] = "true"
 		}
 	}
 	return d, nil
@@ -111,6 +117,9 @@ func (d *delivery) addPush(o Output) error {
 	}
 	d.refs = append(d.refs, refs...)
 	attrs := cloneWithout(o.Attrs, "name")
+	if yes, _ := strconv.ParseBool(attrs[insecureAttr]); yes {
+		d.insecure = true
+	}
 	attrs["push"], attrs["push-by-digest"], attrs["name"] = "true", "true", strings.Join(repos, ",")
 	d.exports = append(d.exports, solver.Export{Type: outputImage, Attrs: attrs})
 	return nil

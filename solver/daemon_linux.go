@@ -24,7 +24,6 @@ import (
 	"github.com/moby/buildkit/util/resolver"
 	"github.com/moby/buildkit/util/tracing/detect"
 	"github.com/moby/buildkit/worker"
-	bolt "go.etcd.io/bbolt"
 	_ "google.golang.org/grpc/encoding/proto" // BuildKit's codec replaces it and must be registered after it.
 
 	_ "github.com/moby/buildkit/util/grpcutil/encoding/proto" // BuildKit's messages need its codec.
@@ -53,7 +52,7 @@ func newController(ctx context.Context, cfg workerConfig) (*control.Controller, 
 	if err != nil {
 		return nil, fmt.Errorf("opening the cache: %w", err)
 	}
-	history, err := boltutil.SafeOpen(filepath.Join(cfg.root, "history.db"), 0o600, &bolt.Options{FreelistType: bolt.FreelistMapType})
+	history, err := boltutil.SafeOpen(filepath.Join(cfg.root, "history.db"), 0o600, unsynced())
 	if err != nil {
 		return nil, fmt.Errorf("opening the history: %w", err)
 	}

@@ -10,33 +10,43 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// idle counts connections and closes its channel once there was none for the given time.
+// idle counts connections. It tells when the first comes and when the last has been gone for a moment, and closes its channel
+// once there was none for the given time.
 type idle struct {
 	mu    sync.Mutex
 	open  int
-	after time.Duration
-	timer *time.Timer
 	over  chan struct{}
+	after *time.Timer // nil: never
+	calm  *time.Timer
+	busy  func()
+	times idleTimes
 }
+
+// idleTimes are how long nobody must be connected for the solver to stop (zero or less: never), and to be calm.
+type idleTimes struct{ stop, calm time.Duration }
 
 var _ stats.Handler = (*idle)(nil)
 
-// newIdle starts counting at once. A time of zero or less means never.
-func newIdle(after time.Duration) *idle {
-	i := &idle{after: after, over: make(chan struct{})}
-	if after > 0 {
-		i.timer = time.AfterFunc(after, i.expire)
+// newIdle starts counting at once. busy is called before the first connection is served, calm some time after the last ended;
+// a connection that comes meanwhile waits for calm to return.
+func newIdle(times idleTimes, busy, calm func()) *idle {
+	i := &idle{over: make(chan struct{}), busy: busy, times: times}
+	i.calm = time.AfterFunc(times.calm, i.whenIdle(calm))
+	i.calm.Stop()
+	if times.stop > 0 {
+		i.after = time.AfterFunc(times.stop, i.whenIdle(sync.OnceFunc(func() { close(i.over) })))
 	}
 	return i
 }
 
-func (i *idle) expire() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	// A connection may have come between the timer's firing and this lock.
-	if i.open == 0 {
-		close(i.over)
-		i.after = 0
+// whenIdle guards what a timer does: a connection may have come between its firing and the lock.
+func (i *idle) whenIdle(do func()) func() {
+	return func() {
+		i.mu.Lock()
+		defer i.mu.Unlock()
+		if i.open == 0 {
+			do()
+		}
 	}
 }
 
@@ -47,13 +57,21 @@ func (i *idle) HandleConn(_ context.Context, s stats.ConnStats) {
 	switch s.(type) {
 	case *stats.ConnBegin:
 		i.open++
-		if i.timer != nil {
-			i.timer.Stop()
+		i.calm.Stop()
+		if i.after != nil {
+			i.after.Stop()
+		}
+		if i.open == 1 {
+			i.busy()
 		}
 	case *stats.ConnEnd:
 		i.open--
-		if i.open == 0 && i.after > 0 {
-			i.timer.Reset(i.after)
+		if i.open > 0 {
+			return
+		}
+		i.calm.Reset(i.times.calm)
+		if i.after != nil {
+			i.after.Reset(i.times.stop)
 		}
 	}
 }

@@ -31,6 +31,7 @@ const (
 	lockWait   = 5 * time.Second // how long a solver that is just stopping may hold the lock
 	stopWait   = 8 * time.Second // how long running builds may take to end after a stop was asked for
 	reapPeriod = 5 * time.Second
+	calmAfter  = 2 * time.Second // how long after the last connection the databases are written out
 )
 
 // ServeConfig says how Serve runs. The zero value serves the current user's state until ctx ends.
@@ -68,6 +69,10 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err := clean(state); err != nil {
 		return err
 	}
+	flag := flag{path: state.unsettled(), log: cfg.Log}
+	if err := flag.recover(state); err != nil {
+		return err
+	}
 	survey, err := Emulate(ctx, true, cfg.Log)
 	if err != nil {
 		return err
@@ -90,12 +95,14 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return errors.Join(run(ctx, cfg, listener, controller), controller.Close())
+	err = errors.Join(run(ctx, cfg, flag, listener, controller), controller.Close())
+	flag.lower()
+	return err
 }
 
 // run serves until ctx ends or nobody has been connected for long enough.
-func run(ctx context.Context, cfg ServeConfig, listener net.Listener, controller *control.Controller) error {
-	idle := newIdle(cfg.Idle)
+func run(ctx context.Context, cfg ServeConfig, flag flag, listener net.Listener, controller *control.Controller) error {
+	idle := newIdle(idleTimes{stop: cfg.Idle, calm: calmAfter}, flag.raise, flag.lower)
 	server := grpc.NewServer(
 		grpc.StatsHandler(idle),
 		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor),

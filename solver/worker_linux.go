@@ -5,25 +5,38 @@ package solver
 import (
 	"context"
 	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/diff/apply"
+	ctdmetadata "github.com/containerd/containerd/v2/core/metadata"
 	"github.com/containerd/containerd/v2/core/remotes/docker"
 	ctdsnapshot "github.com/containerd/containerd/v2/core/snapshots"
+	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/containerd/containerd/v2/plugins/diff/walking"
 	"github.com/containerd/containerd/v2/plugins/snapshots/native"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
 	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
+	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/cmd/buildkitd/config"
 	"github.com/moby/buildkit/executor/oci"
+	"github.com/moby/buildkit/executor/resources"
+	"github.com/moby/buildkit/executor/runcexecutor"
 	"github.com/moby/buildkit/exporter"
 	"github.com/moby/buildkit/session"
+	containerdsnapshot "github.com/moby/buildkit/snapshot/containerd"
 	"github.com/moby/buildkit/util/disk"
+	"github.com/moby/buildkit/util/leaseutil"
 	"github.com/moby/buildkit/util/network/netproviders"
 	"github.com/moby/buildkit/version"
 	"github.com/moby/buildkit/worker"
 	"github.com/moby/buildkit/worker/base"
-	"github.com/moby/buildkit/worker/runc"
+	wlabel "github.com/moby/buildkit/worker/label"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	bolt "go.etcd.io/bbolt"
 )
 
 // node is BuildKit's worker with two differences: its platforms are the ones that were probed at the start, and its
@@ -57,16 +70,10 @@ type workerConfig struct {
 }
 
 func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
-	opt, err := runc.NewWorkerOpt(
-		cfg.root, snapshotter(cfg.root), cfg.user, oci.ProcessSandbox, cfg.labels,
-		nil, netproviders.Opt{Mode: "host"}, nil, "", "", false, nil, "", "", nil)
+	opt, err := workerOptions(cfg)
 	if err != nil {
 		return nil, fmt.Errorf("preparing the worker: %w", err)
 	}
-	opt.GCPolicy = gcPolicy(cfg.limits, cfg.root)
-	opt.RegistryHosts = cfg.hosts
-	opt.Platforms = cfg.platforms
-	opt.BuildkitVersion = client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision}
 	w, err := base.NewWorker(ctx, opt)
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
@@ -74,14 +81,100 @@ func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
 	return &node{Worker: w, platforms: cfg.platforms}, nil
 }
 
-// snapshotter prefers overlayfs. Without it every layer is a full copy: slow, but it works on any file system.
-func snapshotter(root string) runc.SnapshotterFactory {
-	if overlayutils.Supported(root) != nil {
-		return runc.SnapshotterFactory{Name: "native", New: native.NewSnapshotter}
+// workerOptions is runc.NewWorkerOpt of BuildKit, but for the databases: see unsynced.
+func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
+	name, snapshots, err := snapshotter(cfg.root)
+	if err != nil {
+		return base.WorkerOpt{}, err
 	}
-	return runc.SnapshotterFactory{Name: "overlayfs", New: func(dir string) (ctdsnapshot.Snapshotter, error) {
-		return overlay.NewSnapshotter(dir, overlay.AsynchronousRemove)
-	}}
+	root := filepath.Join(cfg.root, "runc-"+name)
+	networks, proxy, mode, err := netproviders.Providers(netproviders.Opt{Mode: "host"})
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	monitor, err := resources.NewMonitor()
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	exec, err := runcexecutor.New(runcexecutor.Opt{
+		Root: filepath.Join(root, "executor"), Rootless: cfg.user, ProcessMode: oci.ProcessSandbox,
+		ResourceMonitor: monitor, ProxyProvider: proxy,
+	}, networks)
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	blobs, err := local.NewStore(filepath.Join(root, "content"))
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	db, err := bolt.Open(filepath.Join(root, "containerdmeta.db"), 0o600, unsynced())
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	meta := ctdmetadata.NewDB(db, blobs, map[string]ctdsnapshot.Snapshotter{name: snapshots})
+	if err := meta.Init(context.Background()); err != nil {
+		return base.WorkerOpt{}, err
+	}
+	records, err := metadata.NewStore(filepath.Join(root, "metadata_v2.db"))
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	if db, ok := records.DB().(*bolt.DB); ok {
+		db.NoSync = true
+	}
+	id, err := base.ID(root)
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	store := containerdsnapshot.NewContentStore(meta.ContentStore(), namespace)
+	return base.WorkerOpt{
+		ID: id, Root: root, Labels: workerLabels(cfg.labels, name, mode),
+		Platforms: cfg.platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.root),
+		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
+		NetworkProviders: networks, ProxyProvider: proxy, Executor: exec, ResourceMonitor: monitor,
+		MetadataStore: records,
+		Snapshotter:   containerdsnapshot.NewSnapshotter(name, meta.Snapshotter(name), namespace, nil),
+		ContentStore:  store,
+		Applier:       apply.NewFileSystemApplier(store), Differ: walking.NewWalkingDiff(store),
+		LeaseManager:   leaseutil.WithNamespace(ctdmetadata.NewLeaseManager(meta), namespace),
+		GarbageCollect: meta.GarbageCollect,
+		MountPoolRoot:  filepath.Join(root, "cachemounts"),
+	}, nil
+}
+
+// namespace is what BuildKit calls its share of containerd's databases.
+const namespace = "buildkit"
+
+func workerLabels(more map[string]string, snapshotter, network string) map[string]string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	out := map[string]string{
+		wlabel.Executor: "oci", wlabel.Snapshotter: snapshotter, wlabel.Hostname: host, wlabel.Network: network,
+		wlabel.OCIProcessMode: oci.ProcessSandbox.String(), wlabel.SELinuxEnabled: "false",
+	}
+	maps.Copy(out, more)
+	return out
+}
+
+// snapshotter prefers overlayfs. Without it every layer is a full copy: slow, but it works on any file system.
+func snapshotter(root string) (name string, s ctdsnapshot.Snapshotter, err error) {
+	if overlayutils.Supported(root) != nil {
+		name = "native"
+	} else {
+		name = "overlayfs"
+	}
+	dir := filepath.Join(root, "runc-"+name, "snapshots")
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
+		return "", nil, err
+	}
+	if name == "native" {
+		s, err = native.NewSnapshotter(dir)
+	} else {
+		s, err = overlay.NewSnapshotter(dir, overlay.AsynchronousRemove)
+	}
+	return name, s, err
 }
 
 // gcPolicy is BuildKit's default with the user's limits put in.
