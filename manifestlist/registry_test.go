@@ -121,7 +121,7 @@ func TestTLS(t *testing.T) {
 
 	t.Run("an unknown certificate is refused", func(t *testing.T) {
 		_, err := newClient(t, manifestlist.Config{}).Push(t.Context(), idx, refs, s.dir)
-		wantError(t, err, "certificate", "registry.insecure=true")
+		wantError(t, err, "certificate", "--insecure-registry")
 	})
 	t.Run("unless the registry is named insecure", func(t *testing.T) {
 		_, err := newClient(t, manifestlist.Config{InsecureRegistries: []string{r.host}}).Push(t.Context(), idx, refs, s.dir)
@@ -129,7 +129,7 @@ func TestTLS(t *testing.T) {
 	})
 	t.Run("which names that one only", func(t *testing.T) {
 		_, err := newClient(t, manifestlist.Config{InsecureRegistries: []string{"example.com"}}).Push(t.Context(), idx, refs, s.dir)
-		wantError(t, err, "certificate", "registry.insecure=true")
+		wantError(t, err, "certificate", "--insecure-registry")
 	})
 	t.Run("the handshake comes by itself where plain HTTP is not taken", func(t *testing.T) {
 		_, err := newClient(t, manifestlist.Config{Insecure: true}).Push(t.Context(), idx, refs, nil)
