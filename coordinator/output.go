@@ -3,6 +3,7 @@
 package coordinator
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -76,35 +77,46 @@ func (o *Output) check() error {
 		o.Attrs["push"] = "true"
 	case outputImage, outputCacheOnly:
 	case outputLocal, outputTar, outputOCI, outputDocker:
-		if o.Dest == "" {
-			if o.Type == outputDocker {
-				return fmt.Errorf("loading into an engine is not there yet: add dest=FILE")
-			}
-			return fmt.Errorf("type=%s needs dest=PATH", o.Type)
-		}
-		if o.Type == outputLocal && o.Dest == "-" {
-			return fmt.Errorf("a directory cannot be written to standard output: use type=tar,dest=-")
+		if err := o.checkDest(); err != nil {
+			return err
 		}
 	case "":
-		return fmt.Errorf("it has no type")
+		return errors.New("it has no type")
 	default:
 		return fmt.Errorf("there is no type %q", o.Type)
 	}
-	tar, given := o.Attrs["tar"]
+	return o.checkTar()
+}
+
+func (o *Output) checkDest() error {
+	switch {
+	case o.Dest == "" && o.Type == outputDocker:
+		return errors.New("loading into an engine is not there yet: add dest=FILE")
+	case o.Dest == "":
+		return fmt.Errorf("type=%s needs dest=PATH", o.Type)
+	case o.Dest == "-" && o.Type == outputLocal:
+		return errors.New("a directory cannot be written to standard output: use type=tar,dest=-")
+	}
+	return nil
+}
+
+// checkTar reads the setting tar, which makes a layout a directory (false) or an archive (true, the default).
+func (o *Output) checkTar() error {
+	value, given := o.Attrs["tar"]
 	if !given {
 		return nil
 	}
-	archive, err := strconv.ParseBool(tar)
-	if err != nil || o.Type != outputOCI && o.Type != outputDocker {
-		return fmt.Errorf("tar=%s does not go with type=%s", tar, o.Type)
+	archive, err := strconv.ParseBool(value)
+	if err != nil || !o.layout() {
+		return fmt.Errorf("tar=%s does not go with type=%s", value, o.Type)
 	}
 	delete(o.Attrs, "tar")
 	o.Directory = !archive
-	if o.Directory && o.Type == outputDocker {
-		return fmt.Errorf("type=docker is always an archive")
-	}
-	if o.Directory && o.Dest == "-" {
-		return fmt.Errorf("a directory cannot be written to standard output")
+	switch {
+	case o.Directory && o.Type == outputDocker:
+		return errors.New("type=docker is always an archive")
+	case o.Directory && o.Dest == "-":
+		return errors.New("a directory cannot be written to standard output")
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func start(cfg Config, user bool) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	cmd := exec.Command(path, cfg.Args...)
+	cmd := exec.Command(path, cfg.Args...) //nolint:noctx // it may outlive every context of this process
 	env := cfg.Env
 	if env == nil {
 		env = os.Environ()

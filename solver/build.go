@@ -102,7 +102,7 @@ func (c *Client) Build(ctx context.Context, job Job) (*Result, error) {
 	case stopped != nil:
 		return nil, stopped
 	case err != nil:
-		return nil, explain(err)
+		return nil, explain(ctx, err)
 	}
 	return result(opt.Ref, resp)
 }

@@ -5,7 +5,7 @@ package solver
 import (
 	"bytes"
 	"context"
-	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/moby/buildkit/solver/errdefs"
@@ -31,15 +31,17 @@ func (f *Failure) Error() string {
 // Unwrap gives BuildKit's error.
 func (f *Failure) Unwrap() error { return f.err }
 
-// Lost reports whether the connection to the solver ended, so that the build may succeed elsewhere.
+// Lost reports whether the solver went away, be it that the connection broke or that it was stopped, so that the build may
+// succeed elsewhere.
 func (f *Failure) Lost() bool {
-	return grpcerrors.Code(f.err) == codes.Unavailable
+	code := grpcerrors.Code(f.err)
+	return code == codes.Unavailable || code == codes.Canceled
 }
 
-// explain finds in BuildKit's error what a user needs. A cancelled build stays a cancelled build.
-func explain(err error) error {
-	if errors.Is(err, context.Canceled) || grpcerrors.Code(err) == codes.Canceled {
-		return context.Canceled
+// explain finds in BuildKit's error what a user needs. A build that was cancelled here is cancelled, whatever the solver said.
+func explain(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return fmt.Errorf("building: %w", ctx.Err())
 	}
 	out := &Failure{err: err, Base: baseWithoutPlatform(err.Error())}
 	for _, source := range errdefs.Sources(err) {

@@ -131,7 +131,7 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 		ID: id, Root: root, Labels: workerLabels(cfg.labels, name, mode),
 		Platforms: cfg.platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.root),
 		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
-		NetworkProviders: networks, ProxyProvider: proxy, Executor: exec, ResourceMonitor: monitor,
+		NetworkProviders: networks, ProxyProvider: proxy, Executor: hostNetwork{exec}, ResourceMonitor: monitor,
 		MetadataStore: records,
 		Snapshotter:   containerdsnapshot.NewSnapshotter(name, meta.Snapshotter(name), namespace, nil),
 		ContentStore:  store,
