@@ -1,0 +1,80 @@
+# `make help` lists the targets.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+PREFIX  ?= /usr/local
+CACHE   ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mab-tools
+
+# The same settings for build, test and lint, so that every package is compiled once.
+export CGO_ENABLED := 0
+export GOFLAGS     := $(strip $(filter-out -trimpath,$(GOFLAGS)) -trimpath)
+# The program that e2e tests and benchmarks run.
+export MAB_BIN     := $(CURDIR)/bin/mab
+
+GOLANGCI := 2.15.0
+LINT     := $(CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
+DIST     := amd64 arm64 riscv64
+# Expanded by the shell, when a program is linked.
+BUILDKIT = $$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
+LDFLAGS  = -s -w -X main.version=$(VERSION) -X github.com/moby/buildkit/version.Version=$(BUILDKIT)
+
+.PHONY: help build test lint fmt generate check e2e bench demo dist install clean
+.PHONY: check-fmt check-tidy check-generate
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## bin/mab, one static program
+	go build -ldflags "$(LDFLAGS)" -o bin/mab ./cmd/mab
+
+test: build ## every test, e2e included; MAB_E2E=all fails where a tool is missing instead of skipping
+	go test -count=1 -timeout=30m ./...
+	@echo "make test: all tests passed"
+
+e2e: build ## the tests that run bin/mab
+	go test -count=1 -timeout=30m ./e2e/...
+	@echo "make e2e: all tests passed"
+
+bench: build ## the benchmarks
+	go test -run='^$$' -bench=. -timeout=30m ./...
+
+demo: build ## build examples/hello for six platforms, push it, and run what was pushed
+	go run ./examples/demo -mab bin/mab
+
+lint: $(LINT) ## golangci-lint, go vet included
+	$(LINT) run ./...
+
+fmt: ## format the code
+	gofmt -s -w .
+
+generate: ## run the generators
+	go generate ./...
+
+check: check-fmt check-tidy check-generate lint ## what must hold before a commit, but for the tests
+	@echo "make check: all checks passed"
+
+check-fmt:
+	@list=$$(gofmt -s -l .); test -z "$$list" || { echo "run make fmt for:" $$list; exit 1; }
+
+check-tidy:
+	go mod tidy -diff
+
+# What git sees must be the same before and after, be it committed or not.
+SNAPSHOT = { git diff; git ls-files -z --others --exclude-standard | xargs -0r sha256sum; } | sha256sum
+check-generate:
+	@before=$$($(SNAPSHOT)) && $(MAKE) --no-print-directory generate && after=$$($(SNAPSHOT)) && \
+	test "$$before" = "$$after" || { echo "generated files were stale: keep what make generate has just made"; exit 1; }
+
+dist: ## static programs for Linux and their checksums in dist/
+	mkdir -p dist
+	for arch in $(DIST); do GOOS=linux GOARCH=$$arch go build -ldflags "$(LDFLAGS)" -o dist/mab-linux-$$arch ./cmd/mab || exit 1; done
+	cd dist && sha256sum $(DIST:%=mab-linux-%) > sha256sums
+
+install: build ## bin/mab into $(PREFIX)/bin
+	install -D -m 755 bin/mab $(DESTDIR)$(PREFIX)/bin/mab
+
+clean: ## remove what make made in this directory
+	rm -rf bin dist
+
+$(LINT):
+	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
