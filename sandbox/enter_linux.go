@@ -5,6 +5,7 @@ package sandbox
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,5 +26,48 @@ func Enter() error {
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
 		return fmt.Errorf("mounting /proc: %w", err)
 	}
+	if OwnUser() {
+		return sealCgroups()
+	}
 	return nil
+}
+
+// sealCgroups makes the control groups read-only in here. They are the one thing that processes make which does not go with
+// them: runc makes a group for each step, and a step that is killed together with runc leaves it on the host. In a user
+// namespace runc does without where it may not make one.
+func sealCgroups() error {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return fmt.Errorf("finding control groups: %w", err)
+	}
+	for line := range strings.Lines(string(mounts)) {
+		// Device, mount point, type (proc_pid_mounts(5)).
+		fields := strings.Fields(line)
+		if len(fields) < 3 || fields[2] != "cgroup" && fields[2] != "cgroup2" {
+			continue
+		}
+		if err := readOnly(fields[1]); err != nil {
+			return fmt.Errorf("making control groups read-only at %q: %w", fields[1], err)
+		}
+	}
+	return nil
+}
+
+// readOnly keeps the mount's other flags: the kernel locks those that came from a namespace with more rights
+// (mount_namespaces(7)).
+func readOnly(path string) error {
+	var stat unix.Statfs_t
+	if err := unix.Statfs(path, &stat); err != nil {
+		return err
+	}
+	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY)
+	for _, f := range []struct{ st, ms uintptr }{
+		{unix.ST_NOSUID, unix.MS_NOSUID}, {unix.ST_NODEV, unix.MS_NODEV}, {unix.ST_NOEXEC, unix.MS_NOEXEC},
+		{unix.ST_NOATIME, unix.MS_NOATIME}, {unix.ST_NODIRATIME, unix.MS_NODIRATIME}, {unix.ST_RELATIME, unix.MS_RELATIME},
+	} {
+		if uintptr(stat.Flags)&f.st != 0 {
+			flags |= f.ms
+		}
+	}
+	return unix.Mount("", path, "", flags, "")
 }

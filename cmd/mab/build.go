@@ -76,7 +76,7 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringSliceVar(&r.AddHosts, "add-host", nil, "`NAME:IP` known to RUN")
 	flags.StringVar(&r.ShmSize, "shm-size", "", "size of /dev/shm")
 	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "`TYPE=SOFT[:HARD]` of RUN (repeatable)")
-	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN")
+	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN; without effect where steps get none, as in the local solver")
 	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host` or security.insecure")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")
