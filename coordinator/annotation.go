@@ -39,7 +39,7 @@ func parseAnnotations(list []string) (annotations, error) {
 		}
 		for level := range strings.SplitSeq(levels, ",") {
 			if err := out.add(level, name, value); err != nil {
-				return annotations{}, fmt.Errorf("understanding --annotation %q: %w", entry, err)
+				return annotations{}, usage{fmt.Errorf("understanding --annotation %q: %w", entry, err)}
 			}
 		}
 	}

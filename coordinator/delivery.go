@@ -20,6 +20,8 @@ import (
 // delivery is what becomes of a build's result: what the solver leaves behind, and what is merged and written from it.
 type delivery struct {
 	exports []solver.Export
+	// tags are the references that every output gets.
+	tags []manifestlist.Reference
 	// refs are what is pushed. Empty: nothing is.
 	refs []manifestlist.Reference
 	// names are written into layouts.
@@ -44,7 +46,7 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 		return nil, err
 	}
 	d := &delivery{merge: notes.merge, insecure: r.InsecureRegistry}
-	if d.names, err = manifestlist.ParseReferences(r.Tags); err != nil {
+	if d.tags, err = manifestlist.ParseReferences(r.Tags); err != nil {
 		return nil, usage{err}
 	}
 	outputs := slices.Clone(r.Outputs)
@@ -92,19 +94,34 @@ func (d *delivery) add(o Output, stdout io.Writer) error {
 	return nil
 }
 
+// named returns the references of one output: those of the request, then its own.
+func (d *delivery) named(o Output) ([]manifestlist.Reference, error) {
+	name := o.Attrs["name"]
+	if name == "" {
+		return slices.Clone(d.tags), nil
+	}
+	more, err := manifestlist.ParseReferences(strings.Split(name, ","))
+	if err != nil {
+		return nil, usage{err}
+	}
+	return appendNew(slices.Clone(d.tags), more), nil
+}
+
+// appendNew appends what is not yet there.
+func appendNew(list, more []manifestlist.Reference) []manifestlist.Reference {
+	for _, ref := range more {
+		if !slices.Contains(list, ref) {
+			list = append(list, ref)
+		}
+	}
+	return list
+}
+
 // addPush has the node push by digest. The tags come last, when the index is merged.
 func (d *delivery) addPush(o Output) error {
-	refs := slices.Clone(d.names)
-	if name := o.Attrs["name"]; name != "" {
-		more, err := manifestlist.ParseReferences(strings.Split(name, ","))
-		if err != nil {
-			return usage{err}
-		}
-		for _, ref := range more {
-			if !slices.Contains(refs, ref) {
-				refs = append(refs, ref)
-			}
-		}
+	refs, err := d.named(o)
+	if err != nil {
+		return err
 	}
 	if len(refs) == 0 {
 		return &noTagError{}
@@ -115,7 +132,7 @@ func (d *delivery) addPush(o Output) error {
 			repos = append(repos, ref.Name())
 		}
 	}
-	d.refs = append(d.refs, refs...)
+	d.refs = appendNew(d.refs, refs)
 	attrs := cloneWithout(o.Attrs, "name")
 	if yes, _ := strconv.ParseBool(attrs[insecureAttr]); yes {
 		d.insecure = true
@@ -129,22 +146,20 @@ func (d *delivery) addPush(o Output) error {
 func (d *delivery) addLayout(o Output) error {
 	attrs := cloneWithout(o.Attrs, "name")
 	attrs["tar"] = "false"
+	names, err := d.named(o)
+	if err != nil {
+		return err
+	}
 	if len(d.layouts) > 0 {
 		for _, e := range d.exports {
-			if e.Type == outputOCI && !maps.Equal(cloneWithout(e.Attrs, "name"), attrs) {
+			if e.Type == outputOCI && (!maps.Equal(cloneWithout(e.Attrs, "name"), attrs) || !slices.Equal(names, d.names)) {
 				return usage{errors.New("understanding --output: several outputs of type oci and docker have different settings; build them one after the other")}
 			}
 		}
 		d.layouts = append(d.layouts, o)
 		return nil
 	}
-	if name := o.Attrs["name"]; name != "" {
-		more, err := manifestlist.ParseReferences(strings.Split(name, ","))
-		if err != nil {
-			return usage{err}
-		}
-		d.names = append(d.names, more...)
-	}
+	d.names = names
 	near := ""
 	if o.Dest != "-" {
 		near = filepath.Dir(o.Dest)

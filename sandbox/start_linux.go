@@ -35,11 +35,15 @@ type Config struct {
 	Detach bool
 }
 
+// refusals are how a kernel without user namespaces, or one that allows no more of them, answers (clone(2)). The first is that
+// of /proc/self/uid_map.
+var refusals = []syscall.Errno{unix.ENOENT, unix.EPERM, unix.ENOSPC, unix.EINVAL, unix.EUSERS}
+
 // Start starts the program in new user, PID and mount namespaces, or without a user namespace where the kernel refuses one.
 // The caller waits for the returned command. The program must call Enter before anything else.
 func Start(cfg Config) (*exec.Cmd, error) {
 	cmd, err := start(cfg, true)
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EUSERS) {
+	if slices.ContainsFunc(refusals, func(r syscall.Errno) bool { return errors.Is(err, r) }) {
 		cmd, err = start(cfg, false)
 	}
 	if err != nil {

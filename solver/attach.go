@@ -4,6 +4,7 @@ package solver
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"time"
@@ -43,7 +44,7 @@ func LogTail(state State) string {
 	defer func() { _ = f.Close() }()
 	const most = 8 << 10
 	if info, err := f.Stat(); err == nil && info.Size() > most {
-		_, _ = f.Seek(-most, 2)
+		_, _ = f.Seek(-most, io.SeekEnd)
 	}
 	buf := make([]byte, most)
 	n, _ := f.Read(buf)

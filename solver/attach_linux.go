@@ -105,7 +105,11 @@ func launch(ctx context.Context, cfg AttachConfig, state State) error {
 			return ctx.Err()
 		}
 		_ = cmd.Process.Kill()
-		return &startError{err: cmd.Wait(), log: LogTail(state)}
+		ended := cmd.Wait()
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			ended = fmt.Errorf("it did not answer within %s", startWait)
+		}
+		return &startError{err: ended, log: LogTail(state)}
 	}
 	return cmd.Process.Release()
 }
@@ -144,7 +148,7 @@ func environment(all []string) []string {
 		case "PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
 			out = append(out, entry)
 		default:
-			if strings.HasPrefix(name, "MAB_") || strings.HasPrefix(name, "GO") && strings.HasPrefix(name, "GODEBUG") {
+			if strings.HasPrefix(name, "MAB_") || name == "GODEBUG" {
 				out = append(out, entry)
 			}
 		}

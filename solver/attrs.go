@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/docker/go-units"
@@ -33,9 +35,12 @@ func (r *Request) attrs(getenv func(string) (string, bool)) (map[string]string, 
 	if err := r.values(out, getenv); err != nil {
 		return nil, err
 	}
-	if r.NoCache {
+	switch {
+	case r.NoCache && len(r.NoCacheFilter) > 0:
+		return nil, &usageError{"--no-cache together with --no-cache-filter", "choose one: --no-cache is for every stage"}
+	case r.NoCache:
 		out["no-cache"] = ""
-	} else if len(r.NoCacheFilter) > 0 {
+	case len(r.NoCacheFilter) > 0:
 		out["no-cache"] = strings.Join(r.NoCacheFilter, ",")
 	}
 	if r.Pull {
@@ -119,6 +124,14 @@ func (r *Request) limits(out map[string]string) error {
 	return nil
 }
 
+// entitlements are what the user allows. As with docker buildx, --network host allows itself.
+func (r *Request) entitlements() []string {
+	if r.Network == "host" && !slices.Contains(r.Allow, "network.host") {
+		return append(slices.Clone(r.Allow), "network.host")
+	}
+	return r.Allow
+}
+
 func extraHosts(list []string) (string, error) {
 	var out []string
 	for _, entry := range list {
@@ -136,76 +149,87 @@ func extraHosts(list []string) (string, error) {
 	return strings.Join(out, ","), nil
 }
 
-// attests follows docker buildx: minimal provenance unless it is switched off, and --attest as the long form of both flags.
+// attests follows docker buildx: minimal provenance unless it is switched off, --attest as the long form of both flags, and
+// of several values for one kind the first counts, --attest before the short flags.
 func (r *Request) attests(getenv func(string) (string, bool)) (map[string]string, error) {
-	out := map[string]string{}
-	list := []string{"type=provenance,mode=min,inline-only=true"}
-	if v, _ := getenv("BUILDX_NO_DEFAULT_ATTESTATIONS"); v != "" && v != "0" && v != "false" {
-		list = nil
+	list := append(slices.Clone(r.Attests), long("provenance", r.Provenance), long("sbom", r.SBOM))
+	if v, _ := getenv("BUILDX_NO_DEFAULT_ATTESTATIONS"); !isTrue(v) {
+		list = append(list, "type=provenance,mode=min,inline-only=true")
 	}
-	list = append(list, r.Attests...)
-	list = append(list, long("provenance", r.Provenance), long("sbom", r.SBOM))
+	out, seen := map[string]string{}, map[string]bool{}
 	for _, entry := range list {
 		if entry == "" {
 			continue
 		}
-		if err := attest(out, entry); err != nil {
+		a, err := parseAttest(entry)
+		if err != nil {
 			return nil, err
 		}
+		if !seen[a.kind] && !a.disabled {
+			out["attest:"+a.kind] = a.attrs
+		}
+		seen[a.kind] = true
 	}
 	return out, nil
 }
 
 // long turns the value of --provenance or --sbom into that of --attest.
 func long(kind, value string) string {
-	switch value {
-	case "":
+	on, err := strconv.ParseBool(value)
+	switch {
+	case value == "":
 		return ""
-	case "true", "1":
-		return "type=" + kind
-	case "false", "0":
-		return "type=" + kind + ",disabled=true"
-	case "min", "max":
-		return "type=" + kind + ",mode=" + value
+	case err == nil:
+		return fmt.Sprintf("type=%s,disabled=%t", kind, !on)
+	case kind == "provenance" && (value == "min" || value == "max"):
+		value = "mode=" + value
 	}
 	return "type=" + kind + "," + value
 }
 
-func attest(out map[string]string, entry string) error {
+type attest struct {
+	kind, attrs string
+	disabled    bool
+}
+
+func parseAttest(entry string) (attest, error) {
 	fields, err := csvvalue.Fields(entry, nil)
 	wrong := &usageError{"--attest " + quote(entry), "write type=provenance|sbom[,KEY=VALUE…], for example type=provenance,mode=max"}
 	if err != nil {
-		return wrong
+		return attest{}, wrong
 	}
-	var kind string
+	var out attest
 	var rest []string
-	disabled := false
+	mode := false
 	for _, field := range fields {
 		name, value, ok := strings.Cut(field, "=")
 		switch {
 		case !ok:
-			return wrong
+			return attest{}, wrong
 		case name == "type":
-			kind = value
+			out.kind = value
 		case name == "disabled":
-			disabled = value == "true" || value == "1"
+			if out.disabled, err = strconv.ParseBool(value); err != nil {
+				return attest{}, wrong
+			}
 		default:
+			mode = mode || name == "mode"
 			rest = append(rest, field)
 		}
 	}
-	if kind != "provenance" && kind != "sbom" {
-		return wrong
+	if out.kind != "provenance" && out.kind != "sbom" {
+		return attest{}, wrong
 	}
-	key := "attest:" + kind
-	if disabled {
-		delete(out, key)
-		return nil
-	}
-	if kind == "provenance" && !strings.Contains(entry, "mode=") {
+	if out.kind == "provenance" && !mode {
 		rest = append(rest, "mode=min")
 	}
-	out[key] = strings.Join(rest, ",")
-	return nil
+	out.attrs = strings.Join(rest, ",")
+	return out, nil
+}
+
+func isTrue(s string) bool {
+	yes, _ := strconv.ParseBool(s)
+	return yes
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }

@@ -143,7 +143,7 @@ func (j *Job) options(src *sources) (client.SolveOpt, error) {
 		Session:             session,
 		CacheImports:        imports,
 		CacheExports:        exports,
-		AllowedEntitlements: r.Allow,
+		AllowedEntitlements: r.entitlements(),
 		Ref:                 newRef(),
 	}
 	for _, e := range j.Exports {

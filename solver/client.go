@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"strings"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/content/proxy"
@@ -76,8 +75,4 @@ func (c *Client) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadClos
 		io.Reader
 		io.Closer
 	}{content.NewReader(at), at}, nil
-}
-
-func hasType(entry string) bool {
-	return strings.HasPrefix(entry, "type=") || strings.Contains(entry, ",type=")
 }

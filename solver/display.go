@@ -68,9 +68,22 @@ func (d *Display) pump(status <-chan *client.SolveStatus, all chan<- *client.Sol
 			all <- note
 		case s, ok := <-status:
 			if !ok {
+				d.flush(all)
 				return
 			}
 			all <- s
+		}
+	}
+}
+
+// flush passes on the notes that the last status overtook.
+func (d *Display) flush(all chan<- *client.SolveStatus) {
+	for {
+		select {
+		case note := <-d.notes:
+			all <- note
+		default:
+			return
 		}
 	}
 }

@@ -115,7 +115,14 @@ func run(ctx context.Context, cfg ServeConfig, flag flag, listener net.Listener,
 
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
-	group.Go(func() error { defer cancel(); return server.Serve(listener) })
+	group.Go(func() error {
+		defer cancel()
+		// A stop may overtake the start.
+		if err := server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+			return err
+		}
+		return nil
+	})
 	group.Go(func() error { sandbox.Reap(ctx, reapPeriod); return nil })
 	group.Go(func() error {
 		select {

@@ -3,7 +3,9 @@
 package solver
 
 import (
+	"fmt"
 	"io"
+	"strings"
 
 	"github.com/docker/cli/cli/config"
 	"github.com/moby/buildkit/client"
@@ -42,23 +44,37 @@ func (r *Request) attachables() ([]session.Attachable, error) {
 
 // caches parses --cache-from and --cache-to.
 func (r *Request) caches() (imports, exports []client.CacheOptionsEntry, err error) {
-	if imports, err = build.ParseImportCache(r.longCaches(r.CacheFrom)); err != nil {
+	from, err := longCaches(r.CacheFrom)
+	if err == nil {
+		imports, err = build.ParseImportCache(from)
+	}
+	if err != nil {
 		return nil, nil, &usageError{"--cache-from: " + err.Error(), "write type=registry,ref=REF or type=local,src=DIR"}
 	}
-	if exports, err = build.ParseExportCache(r.longCaches(r.CacheTo)); err != nil {
+	to, err := longCaches(r.CacheTo)
+	if err == nil {
+		exports, err = build.ParseExportCache(to)
+	}
+	if err != nil {
 		return nil, nil, &usageError{"--cache-to: " + err.Error(), "write type=inline, type=registry,ref=REF or type=local,dest=DIR; add mode=max to keep every step"}
 	}
 	return imports, exports, nil
 }
 
-// longCaches writes a bare reference as docker buildx understands it.
-func (r *Request) longCaches(list []string) []string {
-	out := make([]string, 0, len(list))
+// longCaches writes bare references, of which one entry may hold several, as docker buildx understands them.
+func longCaches(list []string) ([]string, error) {
+	var out []string
 	for _, entry := range list {
-		if !hasType(entry) {
-			entry = "type=registry,ref=" + entry
+		switch {
+		case strings.HasPrefix(entry, "type="), strings.Contains(entry, ",type="):
+			out = append(out, entry)
+		case strings.Contains(entry, "="):
+			return nil, fmt.Errorf("%q has no type", entry)
+		default:
+			for ref := range strings.SplitSeq(entry, ",") {
+				out = append(out, "type=registry,ref="+ref)
+			}
 		}
-		out = append(out, entry)
 	}
-	return out
+	return out, nil
 }

@@ -3,6 +3,7 @@
 package solver
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,6 +17,7 @@ import (
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client/ociindex"
 	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
 )
 
@@ -62,7 +64,8 @@ func (s *sources) mainContext(r *Request) error {
 	if dir == "-" {
 		return &usageError{"the context -", "give a directory or a URL; to read the Dockerfile from standard input, use: -f - DIR"}
 	}
-	if remote(dir) {
+	// As for docker buildx, a directory that is there wins over the URL that it looks like: github.com/me/app.
+	if info, err := os.Stat(dir); (err != nil || !info.IsDir()) && remote(dir) {
 		s.attrs[contextName] = dir
 		if r.File != "" && r.File != "-" {
 			s.attrs["filename"] = r.File
@@ -164,25 +167,33 @@ func (s *sources) named(entry string) error {
 	case strings.HasPrefix(value, "oci-layout://"):
 		return s.layout(key, name, strings.TrimPrefix(value, "oci-layout://"))
 	}
-	s.attrs[key] = "local:" + name
-	return s.dir(name, value)
+	local := name
+	if local == contextName || local == dockerfileName {
+		local = "_" + local
+	}
+	s.attrs[key] = "local:" + local
+	return s.dir(local, value)
 }
 
 // layout serves an OCI layout to the solver as a content store, named by digest: the solver cannot read its index.
 func (s *sources) layout(key, name, value string) error {
 	path, want, pinned := strings.Cut(value, "@")
-	tag := "latest"
+	tag := ""
+	// A colon after the last slash divides path and tag.
+	if i := strings.LastIndexByte(path, ':'); i > strings.LastIndexByte(path, '/') {
+		path, tag = path[:i], path[i+1:]
+	}
+	// The store would make a directory that is not there.
+	if info, err := os.Stat(path); err != nil || !info.IsDir() {
+		return &contextError{path: path, what: "is no directory", hint: layoutHint}
+	}
 	if !pinned {
-		// A colon after the last slash divides path and tag.
-		if i := strings.LastIndexByte(path, ':'); i > strings.LastIndexByte(path, '/') {
-			path, tag = path[:i], path[i+1:]
-		}
-		desc, err := ociindex.NewStoreIndex(path).Get(tag)
+		desc, err := find(ociindex.NewStoreIndex(path), tag)
 		if err != nil {
 			return fmt.Errorf("reading the OCI layout %q: %w", path, err)
 		}
 		if desc == nil {
-			return &contextError{path: path, what: fmt.Sprintf("has no image tagged %q", tag)}
+			return &contextError{path: path, what: fmt.Sprintf("has no image tagged %q", cmp.Or(tag, "latest")), hint: layoutHint}
 		}
 		want = desc.Digest.String()
 	}
@@ -190,10 +201,19 @@ func (s *sources) layout(key, name, value string) error {
 	if err != nil {
 		return fmt.Errorf("opening the OCI layout %q: %w", path, err)
 	}
-	id := "mab-" + strings.Map(plain, name)
+	id := fmt.Sprintf("mab-%d-%s", len(s.stores), strings.Map(plain, name))
 	s.stores[id] = store
 	s.attrs[key] = "oci-layout://" + id + "@" + want
 	return nil
+}
+
+// find returns the image with a tag; without one the latest, or the only one there is. Nil: there is none.
+func find(index ociindex.StoreIndex, tag string) (*ocispec.Descriptor, error) {
+	desc, err := index.Get(cmp.Or(tag, "latest"))
+	if desc == nil && err == nil && tag == "" {
+		return index.GetSingle()
+	}
+	return desc, err
 }
 
 func plain(c rune) rune {
@@ -213,7 +233,9 @@ func remote(s string) bool {
 }
 
 // contextError is a context that is not there.
-type contextError struct{ path, what string }
+type contextError struct{ path, what, hint string }
+
+const layoutHint = "write NAME=oci-layout://DIR:TAG or NAME=oci-layout://DIR@DIGEST; DIR holds index.json and blobs"
 
 func (e *contextError) Error() string {
 	return fmt.Sprintf("opening the context %q: it %s", e.path, e.what)
@@ -221,7 +243,7 @@ func (e *contextError) Error() string {
 
 // Hint says what a context is.
 func (e *contextError) Hint() string {
-	return "the context is the directory whose files the build may use; for the current one, write a dot: mab build ."
+	return cmp.Or(e.hint, "the context is the directory whose files the build may use; for the current one, write a dot: mab build .")
 }
 
 // dockerfileError is a Dockerfile that is not there.

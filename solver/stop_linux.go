@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -57,10 +56,13 @@ func peer(conn *net.UnixConn) (pidfd int, err error) {
 	return unix.PidfdOpen(int(cred.Pid), 0)
 }
 
+// pollMillis is how often a wait for the end of a process looks at its context.
+const pollMillis = 50
+
 // gone waits until the process has ended.
 func gone(ctx context.Context, pidfd int) error {
 	for {
-		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, int(50*time.Millisecond/time.Millisecond))
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(pidfd), Events: unix.POLLIN}}, pollMillis)
 		switch {
 		case err != nil && !errors.Is(err, unix.EINTR):
 			return fmt.Errorf("waiting for the solver to stop: %w", err)

@@ -4,11 +4,9 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
 	"runtime"
 
 	"github.com/mab-build/mab/emulation"
@@ -41,8 +39,7 @@ func listEmulation(ctx context.Context, asJSON bool, std streams) error {
 	if err != nil {
 		return err
 	}
-	var exit *exec.ExitError
-	if err := child.Wait(); errors.As(err, &exit) {
+	if err := child.Wait(); err != nil {
 		return fmt.Errorf("looking from the solver's namespaces: %w", err)
 	}
 	return nil

@@ -9,8 +9,14 @@ import (
 	"path/filepath"
 )
 
-// writeFile puts a small file in place whole or not at all.
+// writeFile puts a small file in place whole or not at all. A pipe or a device is written to, not replaced.
 func writeFile(path string, content []byte) error {
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		if err := os.WriteFile(path, content, 0); err != nil {
+			return fmt.Errorf("writing %q: %w", path, err)
+		}
+		return nil
+	}
 	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", path, err)

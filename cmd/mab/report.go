@@ -30,8 +30,9 @@ type usage struct {
 	hint string
 }
 
-func (u usage) Usage() bool  { return true }
-func (u usage) Hint() string { return u.hint }
+func (u usage) Usage() bool   { return true }
+func (u usage) Hint() string  { return u.hint }
+func (u usage) Unwrap() error { return u.error }
 
 // report prints an error with its hint and returns the exit code.
 func report(w io.Writer, err error) int {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -38,6 +39,11 @@ func newRoot(std streams) *cobra.Command {
 	cmd.SetOut(std.out)
 	cmd.SetErr(std.err)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		// What a flag's value has to say about itself is better than a list of all flags.
+		var known interface{ Hint() string }
+		if errors.As(err, &known) {
+			return usage{err, known.Hint()}
+		}
 		return usage{err, fmt.Sprintf("the flags of this command: %s --help", cmd.CommandPath())}
 	})
 	flags := cmd.PersistentFlags()
@@ -48,6 +54,8 @@ func newRoot(std streams) *cobra.Command {
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
+	// Cobra sets its default only where it makes the suggestions itself.
+	cmd.SuggestionsMinimumDistance = 2
 	hint := "the commands: " + cmd.CommandPath() + " --help"
 	if near := cmd.SuggestionsFor(name); len(near) > 0 {
 		hint = "did you mean: " + cmd.CommandPath() + " " + strings.Join(near, " or "+cmd.CommandPath()+" ")

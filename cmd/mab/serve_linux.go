@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -40,8 +41,12 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 	defer stop()
 	err = child.Wait()
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && ctx.Err() == nil {
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return nil
+	case errors.As(err, &exit) && exit.Exited():
 		return ended{exit.ExitCode()}
 	}
-	return nil
+	// It was killed and could not say why.
+	return fmt.Errorf("running the solver: %w", err)
 }

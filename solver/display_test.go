@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver_test
+
+import (
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
+
+	"github.com/mab-build/mab/solver"
+)
+
+func TestDisplayModes(t *testing.T) {
+	for _, mode := range []string{"auto", "plain", "tty", "rawjson", "quiet", "none"} {
+		_, err := solver.NewDisplay(&strings.Builder{}, mode)
+		// A terminal is needed for tty alone.
+		if (err != nil) != (mode == "tty") {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+	_, err := solver.NewDisplay(&strings.Builder{}, "fancy")
+	checkUsage(t, err, `--progress "fancy"`)
+}
+
+func TestDisplay(t *testing.T) {
+	now := time.Now()
+	build := func(status chan<- *client.SolveStatus) {
+		status <- &client.SolveStatus{Vertexes: []*client.Vertex{{
+			Digest: digest.FromString("a"), Name: "[1/1] RUN true", Started: &now, Completed: &now,
+		}}}
+		close(status)
+	}
+	t.Run("notes go between the steps", func(t *testing.T) {
+		var out strings.Builder
+		d, err := solver.NewDisplay(&out, "plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		status := make(chan *client.SolveStatus)
+		go func() {
+			d.Note("[mab] plan", []string{"first line", "second line"})
+			d.Note("[mab] nothing", nil)
+			build(status)
+		}()
+		if err := d.Follow(t.Context(), status); err != nil {
+			t.Fatal(err)
+		}
+		for _, want := range []string{"[mab] plan\n", " first line\n", " second line\n", "[1/1] RUN true\n"} {
+			if !strings.Contains(out.String(), want) {
+				t.Errorf("%q is not in:\n%s", want, &out)
+			}
+		}
+		if strings.Contains(out.String(), "[mab] nothing") {
+			t.Errorf("an empty note is in:\n%s", &out)
+		}
+	})
+	t.Run("the end does not overtake a note", func(t *testing.T) {
+		for range 20 {
+			var out strings.Builder
+			d, err := solver.NewDisplay(&out, "plain")
+			if err != nil {
+				t.Fatal(err)
+			}
+			status := make(chan *client.SolveStatus)
+			close(status)
+			d.Note("[mab] plan", []string{"first line"})
+			if err := d.Follow(t.Context(), status); err != nil || !strings.Contains(out.String(), " first line\n") {
+				t.Fatalf("error %v; the note is not in %q", err, &out)
+			}
+		}
+	})
+	t.Run("without a display everything is read all the same", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			var d *solver.Display
+			d.Note("[mab] plan", []string{"a"})
+			status := make(chan *client.SolveStatus)
+			go build(status)
+			if err := d.Follow(t.Context(), status); err != nil {
+				t.Fatal(err)
+			}
+		})
+	})
+}

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/gofrs/flock"
+	"github.com/moby/buildkit/exporter"
+
+	"github.com/mab-build/mab/emulation"
+)
+
+// Environment is environment.
+func Environment(all []string) []string { return environment(all) }
+
+// WaitReady is waitReady.
+func WaitReady(ctx context.Context, ready *os.File) error { return waitReady(ctx, ready) }
+
+// OpenLog is openLog.
+func OpenLog(path string) (io.WriteCloser, error) { return openLog(path) }
+
+// MaxLogSize is maxLogSize.
+const MaxLogSize = maxLogSize
+
+// Acquire is acquire.
+func Acquire(ctx context.Context, state State) (*flock.Flock, error) {
+	return acquire(ctx, state.lock())
+}
+
+// Listen is listen.
+func Listen(ctx context.Context, path string) (net.Listener, error) { return listen(ctx, path) }
+
+// Clean is clean.
+func Clean(state State) error { return clean(state) }
+
+// Steady is steadyExporter.
+func Steady(e exporter.Exporter) exporter.Exporter { return steadyExporter{e} }
+
+// Idle is idle.
+type Idle = idle
+
+// NewIdle is newIdle.
+func NewIdle(stop, calm time.Duration, onBusy, onCalm func()) *Idle {
+	return newIdle(idleTimes{stop, calm}, onBusy, onCalm)
+}
+
+// Over is closed when nobody was connected for long enough.
+func (i *idle) Over() <-chan struct{} { return i.over }
+
+// Flag is flag.
+type Flag = flag
+
+// NewFlag returns the flag of a state.
+func NewFlag(state State, log *slog.Logger) Flag { return flag{state.unsettled(), log} }
+
+// Raise is raise.
+func (f flag) Raise() { f.raise() }
+
+// Lower is lower.
+func (f flag) Lower() { f.lower() }
+
+// Recover is recover.
+func (f flag) Recover(state State) error { return f.recover(state) }
+
+// Unsettled is unsettled.
+func (s State) Unsettled() string { return s.unsettled() }
+
+// Abilities returns the platforms and labels of a worker for a survey.
+func Abilities(survey []emulation.Support) (platforms []string, label string, err error) {
+	a, err := newAbilities(survey)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, p := range a.platforms {
+		platforms = append(platforms, p.OS+"/"+p.Architecture)
+	}
+	return platforms, a.labels[surveyLabel], nil
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/moby/buildkit/exporter"
+	"github.com/moby/buildkit/solver/result"
+
+	"github.com/mab-build/mab/solver"
+)
+
+// recorder is an exporter that reads the attestations of what it exports.
+type recorder struct {
+	exporter.ExporterInstance
+	err  error
+	got  map[string][]string
+	info exporter.ExportBuildInfo
+}
+
+func (r *recorder) Resolve(context.Context, int, map[string]string) (exporter.ExporterInstance, error) {
+	return r, r.err
+}
+
+func (r *recorder) Name() string { return "recording" }
+
+func (r *recorder) Export(ctx context.Context, src *exporter.Source, info exporter.ExportBuildInfo) (map[string]string, exporter.FinalizeFunc, exporter.DescriptorReference, error) {
+	r.info, r.got = info, map[string][]string{}
+	for platform, list := range src.Attestations {
+		for _, att := range list {
+			if att.ContentFunc == nil {
+				r.got[platform] = append(r.got[platform], "a file: "+att.Path)
+				continue
+			}
+			text, err := att.ContentFunc(ctx)
+			if err != nil {
+				return nil, nil, nil, err
+			}
+			r.got[platform] = append(r.got[platform], string(text))
+		}
+	}
+	return map[string]string{"answer": "yes"}, nil, nil, nil
+}
+
+func attestation(kind string, content func(context.Context) ([]byte, error)) exporter.Attestation {
+	return exporter.Attestation{Path: kind, ContentFunc: content, InToto: result.InTotoAttestation{PredicateType: kind}}
+}
+
+func TestSteadyExporter(t *testing.T) {
+	const fleeting = `{"runDetails":{"metadata":{"startedOn":"now"}}}`
+	text := func(context.Context) ([]byte, error) { return []byte(fleeting), nil }
+	steady, err := solver.SteadyProvenance([]byte(fleeting))
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := &exporter.Source{Attestations: map[string][]exporter.Attestation{
+		"linux/amd64": {attestation("https://slsa.dev/provenance/v1", text), attestation("https://spdx.dev/Document", text)},
+		"linux/arm64": {attestation("https://slsa.dev/provenance/v0.2", text), attestation("https://slsa.dev/provenance/v1", nil)},
+	}}
+	r := &recorder{}
+	in, err := solver.Steady(r).Resolve(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, _, _, err := in.Export(t.Context(), source, exporter.ExportBuildInfo{Ref: "b"})
+	if err != nil || answer["answer"] != "yes" || r.info.Ref != "b" || in.Name() != "recording" {
+		t.Errorf("error %v; answer %v, of build %q, by %s", err, answer, r.info.Ref, in.Name())
+	}
+	want := map[string][]string{
+		"linux/amd64": {string(steady), fleeting},
+		"linux/arm64": {string(steady), "a file: https://slsa.dev/provenance/v1"},
+	}
+	if diff := cmp.Diff(want, r.got); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	// Other exporters share the source.
+	got, err := source.Attestations["linux/amd64"][0].ContentFunc(t.Context())
+	if err != nil || string(got) != fleeting {
+		t.Errorf("error %v; the source itself was changed: %s", err, got)
+	}
+}
+
+func TestSteadyExporterErrors(t *testing.T) {
+	refusal := errors.New("no")
+	if _, err := solver.Steady(&recorder{err: refusal}).Resolve(t.Context(), 0, nil); !errors.Is(err, refusal) {
+		t.Errorf("resolving: %v", err)
+	}
+	in, err := solver.Steady(&recorder{}).Resolve(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	source := &exporter.Source{Attestations: map[string][]exporter.Attestation{"": {
+		attestation("https://slsa.dev/provenance/v1", func(context.Context) ([]byte, error) { return nil, refusal }),
+	}}}
+	if _, _, _, err := in.Export(t.Context(), source, exporter.ExportBuildInfo{}); !errors.Is(err, refusal) {
+		t.Errorf("exporting: %v", err)
+	}
+	if _, _, _, err := in.Export(t.Context(), &exporter.Source{}, exporter.ExportBuildInfo{}); err != nil {
+		t.Errorf("exporting what has no attestation: %v", err)
+	}
+}
