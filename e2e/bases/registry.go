@@ -78,7 +78,7 @@ func listen(ctx context.Context, dir string, blobs blobDirs) (*Registry, error) 
 		addr: fmt.Sprintf("localhost:%d", listener.Addr().(*net.TCPAddr).Port),
 		dir:  dir,
 		server: &http.Server{
-			Handler:  registry.New(registry.Logger(quiet), registry.WithBlobHandler(blobs), registry.WithReferrersSupport(true)),
+			Handler:  whole(dir, registry.New(registry.Logger(quiet), registry.WithBlobHandler(blobs), registry.WithReferrersSupport(true))),
 			ErrorLog: quiet,
 		},
 	}
@@ -89,6 +89,32 @@ func listen(ctx context.Context, dir string, blobs blobDirs) (*Registry, error) 
 		return nil
 	})
 	return r, nil
+}
+
+// whole hands a request on when all of its body is there, which is kept in a file of dir until then. The registry holds a
+// lock while it reads a blob; a client that pushes several things at once may begin one upload, and first wait for another's end.
+func whole(dir string, next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Body == nil || r.Body == http.NoBody {
+			next.ServeHTTP(w, r)
+			return
+		}
+		file, err := os.CreateTemp(dir, "body-")
+		if err == nil {
+			defer os.Remove(file.Name())
+			defer file.Close()
+			_, err = io.Copy(file, r.Body)
+		}
+		if err == nil {
+			_, err = file.Seek(0, io.SeekStart)
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
+		}
+		r.Body = io.NopCloser(file)
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (r *Registry) push(ctx context.Context, image string, index v1.ImageIndex) error {
