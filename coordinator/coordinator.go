@@ -51,6 +51,20 @@ func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
 // Build builds every platform of the request, checks and merges the results, and makes the outputs. Either all of them are
 // there in the end or, but for the files of a local output, none.
 func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
+	out, err := c.attempt(ctx, r)
+	// A solver that was just stopping when the build came has done nothing of it.
+	var early *earlyError
+	if errors.As(err, &early) {
+		out, err = c.attempt(ctx, r)
+	}
+	if errors.As(err, &early) {
+		return nil, early.err
+	}
+	return out, err
+}
+
+// attempt is Build on one solver. It fails with an earlyError if that went away before the plan was made.
+func (c *Coordinator) attempt(ctx context.Context, r Request) (*Result, error) {
 	began := time.Now()
 	d, err := newDelivery(&r, c.cfg.Stdout)
 	if err != nil {
@@ -63,12 +77,21 @@ func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
 	run.clock = clock{last: began}
 	run.clock.lap("attach")
 	out, err := run.build(ctx, d)
+	var lost *LostError
+	if errors.As(err, &lost) && run.plan == nil && r.File != "-" {
+		err = &earlyError{err}
+	}
 	if err := errors.Join(err, d.close(), run.client.Close()); err != nil {
 		return nil, err
 	}
 	out.Took, out.Phases = time.Since(began), run.clock.phases
 	return out, nil
 }
+
+type earlyError struct{ err error }
+
+func (e *earlyError) Error() string { return e.err.Error() }
+func (e *earlyError) Unwrap() error { return e.err }
 
 // run is one build under way.
 type run struct {
@@ -124,7 +147,7 @@ func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
 	}
 	r.clock.lap("solve")
 	out := &Result{Plan: r.plan, Ref: solved.Ref, Descriptor: solved.Index}
-	if d.image() {
+	if d.delivers() {
 		if err := r.deliver(ctx, d, solved, out); err != nil {
 			return nil, err
 		}
@@ -143,7 +166,7 @@ func (r *run) explain(ctx context.Context, err error) error {
 	case failure.Base != "":
 		return r.base(ctx, failure)
 	}
-	return err
+	return r.plan.locate(failure)
 }
 
 // LostError is a node that went away in the middle of a build.

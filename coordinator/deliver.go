@@ -33,8 +33,8 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 	out.Descriptor, out.Images = index.Descriptor, index.Images
 	r.clock.lap("check and merge")
 	defer r.clock.lap("write")
-	for _, o := range d.layouts {
-		if err := r.layout(ctx, d, o, index); err != nil {
+	for _, l := range d.layouts {
+		if err := r.layout(ctx, manifestlist.BlobDir(d.staging), l, index); err != nil {
 			return err
 		}
 	}
@@ -46,8 +46,11 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 		return err
 	}
 	defer registry.Close()
-	// The node has pushed everything but the index.
-	if _, err := registry.Push(ctx, index, d.refs, nil); err != nil {
+	var rest manifestlist.Blobs // nil: the node has pushed everything but the index
+	if d.staging != "" {
+		rest = from
+	}
+	if _, err := registry.Push(ctx, index, d.refs, rest); err != nil {
 		return err
 	}
 	out.Refs = d.refs
@@ -64,12 +67,11 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("checking the result:
 func (e *RefusedError) Unwrap() error { return e.err }
 
 // layout writes one output that is made of blobs.
-func (r *run) layout(ctx context.Context, d *delivery, o Output, index manifestlist.Index) error {
-	from := manifestlist.BlobDir(d.staging)
-	if o.Directory {
-		return manifestlist.WriteLayout(ctx, index, from, manifestlist.LayoutConfig{Dir: o.Dest, Names: d.names, Link: true})
+func (r *run) layout(ctx context.Context, from manifestlist.BlobDir, l layout, index manifestlist.Index) error {
+	if l.Directory {
+		return manifestlist.WriteLayout(ctx, index, from, manifestlist.LayoutConfig{Dir: l.Dest, Names: l.names, Link: true})
 	}
-	docker := o.Type == outputDocker
+	docker := l.Type == outputDocker
 	if docker {
 		// No engine that reads this form knows attestations; the image is what it would be without them.
 		var err error
@@ -77,8 +79,8 @@ func (r *run) layout(ctx context.Context, d *delivery, o Output, index manifestl
 			return err
 		}
 	}
-	cfg := manifestlist.ArchiveConfig{File: o.Dest, Docker: docker, Names: d.names}
-	if o.Dest == "-" {
+	cfg := manifestlist.ArchiveConfig{File: l.Dest, Docker: docker, Names: l.names}
+	if l.Dest == "-" {
 		cfg.Writer = r.cfg.Stdout
 	}
 	return manifestlist.WriteArchive(ctx, index, from, cfg)

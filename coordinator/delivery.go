@@ -17,29 +17,36 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-// delivery is what becomes of a build's result: what the solver leaves behind, and what is merged and written from it.
+// delivery is what becomes of a build's result: what the solver leaves behind, and what is merged and written from it. All outputs
+// of the image are made of one export, so that they are the same image.
 type delivery struct {
 	exports []solver.Export
 	// tags are the references that every output gets.
 	tags []manifestlist.Reference
+	// image are the solver's settings for the image; nil: no output is made of it.
+	image map[string]string
 	// refs are what is pushed. Empty: nothing is.
 	refs []manifestlist.Reference
-	// names are written into layouts.
-	names []manifestlist.Reference
-	// layouts are the outputs made of blobs; staging is the directory that the solver fills with them. The opener removes it.
-	layouts []Output
+	// layouts are the outputs made of blobs; staging is the directory that the solver fills with them.
+	layouts []layout
 	staging string
 	// archives are tar outputs that get their names when the build is done.
 	archives []*archive
 	merge    manifestlist.MergeOptions
-	// insecure allows plain HTTP and unknown certificates for the index too.
+	// insecure allows plain HTTP and unknown certificates.
 	insecure bool
+}
+
+// layout is an OCI layout, as a directory or an archive, with the names that are written into it.
+type layout struct {
+	Output
+	names []manifestlist.Reference
 }
 
 // insecureAttr is BuildKit's setting of an image output that allows plain HTTP and unknown certificates.
 const insecureAttr = "registry.insecure"
 
-// newDelivery checks the outputs of a request and makes the staging directory if one is needed.
+// newDelivery checks the outputs of a request and makes the staging directory if one is needed. The caller closes it.
 func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 	notes, err := parseAnnotations(r.Annotations)
 	if err != nil {
@@ -54,42 +61,56 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 		outputs = append(outputs, Output{Type: outputImage})
 	}
 	for _, o := range outputs {
-		if o.Type == outputImage && r.Push {
-			o.Attrs = maps.Clone(o.Attrs)
-			if o.Attrs == nil {
-				o.Attrs = map[string]string{}
-			}
-			o.Attrs["push"] = "true"
-		}
-		if err := d.add(o, stdout); err != nil {
+		if err := d.add(o, r.Push, stdout); err != nil {
 			return nil, errors.Join(err, d.close())
 		}
 	}
-	for i := range d.exports {
-		if d.exports[i].Type == outputImage || d.exports[i].Type == outputOCI {
-			maps.Copy(d.exports[i].Attrs, notes.attrs)
-		}
-		if d.exports[i].Type == outputImage && r.InsecureRegistry {
-			d.exports[i].Attrs[insecureAttr] = "true"
-		}
+	if d.image == nil {
+		return d, nil
+	}
+	maps.Copy(d.image, notes.attrs)
+	if err := d.export(); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
 }
 
-func (d *delivery) add(o Output, stdout io.Writer) error {
-	switch {
-	case o.Type == outputCacheOnly:
+func (d *delivery) add(o Output, push bool, stdout io.Writer) error {
+	switch o.Type {
+	case outputCacheOnly:
 		return nil
-	case o.push():
-		return d.addPush(o)
-	case o.layout():
-		return d.addLayout(o)
-	case o.Type == outputLocal:
+	case outputLocal:
 		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: o.Attrs, Dir: o.Dest})
-	case o.Type == outputTar:
+		return nil
+	case outputTar:
 		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: o.Attrs, Tar: d.tar(o.Dest, stdout)})
-	default:
-		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: cloneWithout(o.Attrs, "name")})
+		return nil
+	}
+	attrs := maps.Clone(o.Attrs)
+	if attrs == nil {
+		attrs = map[string]string{}
+	}
+	for _, name := range []string{"name", "push", insecureAttr} {
+		delete(attrs, name)
+	}
+	if d.image != nil && !maps.Equal(d.image, attrs) {
+		return usage{errors.New("understanding --output: several outputs of the image have different settings; build them one after the other")}
+	}
+	d.image = attrs
+	names, err := d.named(o)
+	if err != nil {
+		return err
+	}
+	switch {
+	case o.layout():
+		d.layouts = append(d.layouts, layout{o, names})
+	case o.push() || push && o.Type == outputImage:
+		if len(names) == 0 {
+			return &noTagError{}
+		}
+		d.refs = appendNew(d.refs, names)
+		insecure, _ := strconv.ParseBool(o.Attrs[insecureAttr])
+		d.insecure = d.insecure || insecure
 	}
 	return nil
 }
@@ -117,64 +138,52 @@ func appendNew(list, more []manifestlist.Reference) []manifestlist.Reference {
 	return list
 }
 
-// addPush has the node push by digest. The tags come last, when the index is merged.
-func (d *delivery) addPush(o Output) error {
-	refs, err := d.named(o)
-	if err != nil {
-		return err
-	}
-	if len(refs) == 0 {
-		return &noTagError{}
-	}
-	var repos []string
-	for _, ref := range refs {
-		if !slices.Contains(repos, ref.Name()) {
-			repos = append(repos, ref.Name())
+// export chooses how the solver hands the image over: where layouts are wanted, as blobs here, of which the registry gets its
+// share too; else by pushing it by digest. The tags come last in both cases, when the index is merged.
+func (d *delivery) export() error {
+	e := solver.Export{Type: outputImage, Attrs: d.image}
+	switch {
+	case len(d.layouts) > 0:
+		if err := d.stage(); err != nil {
+			return err
+		}
+		e.Type, e.Blobs = outputOCI, d.staging
+		d.image["tar"] = "false"
+		names := d.refs
+		for _, l := range d.layouts {
+			names = appendNew(names, l.names)
+		}
+		// Attestations name their subject by it.
+		if len(names) > 0 {
+			d.image["name"] = joined(names)
+		}
+	case len(d.refs) > 0:
+		var repos []string
+		for _, ref := range d.refs {
+			if !slices.Contains(repos, ref.Name()) {
+				repos = append(repos, ref.Name())
+			}
+		}
+		d.image["push"], d.image["push-by-digest"], d.image["name"] = "true", "true", strings.Join(repos, ",")
+		if d.insecure {
+			d.image[insecureAttr] = "true"
 		}
 	}
-	d.refs = appendNew(d.refs, refs)
-	attrs := cloneWithout(o.Attrs, "name")
-	if yes, _ := strconv.ParseBool(attrs[insecureAttr]); yes {
-		d.insecure = true
-	}
-	attrs["push"], attrs["push-by-digest"], attrs["name"] = "true", "true", strings.Join(repos, ",")
-	d.exports = append(d.exports, solver.Export{Type: outputImage, Attrs: attrs})
+	d.exports = append(d.exports, e)
 	return nil
 }
 
-// addLayout lets all layouts of a build share one directory of blobs: the solver can fill only one.
-func (d *delivery) addLayout(o Output) error {
-	attrs := cloneWithout(o.Attrs, "name")
-	attrs["tar"] = "false"
-	names, err := d.named(o)
-	if err != nil {
-		return err
-	}
-	if len(d.layouts) > 0 {
-		for _, e := range d.exports {
-			if e.Type == outputOCI && (!maps.Equal(cloneWithout(e.Attrs, "name"), attrs) || !slices.Equal(names, d.names)) {
-				return usage{errors.New("understanding --output: several outputs of type oci and docker have different settings; build them one after the other")}
-			}
-		}
-		d.layouts = append(d.layouts, o)
-		return nil
-	}
-	d.names = names
+// stage makes the staging directory beside the first layout, so that blobs can become the layout's without being copied.
+func (d *delivery) stage() error {
 	near := ""
-	if o.Dest != "-" {
-		near = filepath.Dir(o.Dest)
-	}
-	// Attestations name their subject by it.
-	if len(d.names) > 0 {
-		attrs["name"] = joined(d.names)
+	if dest := d.layouts[0].Dest; dest != "-" {
+		near = filepath.Dir(dest)
 	}
 	dir, err := os.MkdirTemp(near, ".mab-staging-")
 	if err != nil {
 		return fmt.Errorf("making a directory for the image's blobs: %w", err)
 	}
 	d.staging = dir
-	d.layouts = append(d.layouts, o)
-	d.exports = append(d.exports, solver.Export{Type: outputOCI, Attrs: attrs, Blobs: dir})
 	return nil
 }
 
@@ -203,8 +212,8 @@ func (d *delivery) commit() error {
 	return nil
 }
 
-// image reports whether the result is an image, so that there is something to merge.
-func (d *delivery) image() bool { return len(d.refs) > 0 || len(d.layouts) > 0 }
+// delivers reports whether something is to be merged and written.
+func (d *delivery) delivers() bool { return len(d.refs) > 0 || len(d.layouts) > 0 }
 
 func joined(refs []manifestlist.Reference) string {
 	names := make([]string, len(refs))
@@ -212,15 +221,6 @@ func joined(refs []manifestlist.Reference) string {
 		names[i] = ref.String()
 	}
 	return strings.Join(names, ",")
-}
-
-func cloneWithout(attrs map[string]string, names ...string) map[string]string {
-	out := map[string]string{}
-	maps.Copy(out, attrs)
-	for _, name := range names {
-		delete(out, name)
-	}
-	return out
 }
 
 // usage marks an error as the user's, for the exit code.

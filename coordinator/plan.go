@@ -10,6 +10,7 @@ import (
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
 )
 
 // Assignment is which node builds a platform, and how.
@@ -167,3 +168,45 @@ func (p *Plan) Lines() []string {
 	}
 	return out
 }
+
+// locate says for which platforms a step was that failed, and how it was run. A failure of no step of the plan stays as it is.
+func (p *Plan) locate(failure *solver.Failure) error {
+	if p == nil || failure.Step == "" {
+		return failure
+	}
+	out := &StepError{err: failure}
+	for _, a := range p.Assignments {
+		for _, h := range a.Steps {
+			if h.Step.Digest == failure.Step {
+				out.Platforms = append(out.Platforms, a.Platform)
+				out.Node, out.How, out.Step = a.Node, h.How, h.Step
+			}
+		}
+	}
+	if out.Step == nil {
+		return failure
+	}
+	return out
+}
+
+// StepError is a step that failed.
+type StepError struct {
+	// Platforms are those that the step was for, in the order of the plan.
+	Platforms []platforms.Platform
+	Node      string
+	How       crossbuild.How
+	Step      *crossbuild.Step
+	err       *solver.Failure
+}
+
+// Error names the platforms, the node and the step.
+func (e *StepError) Error() string {
+	how := ""
+	if e.How != crossbuild.RunsNothing {
+		how = " (" + string(e.How) + ")"
+	}
+	return fmt.Sprintf("building %s on %s%s: step %q: %v", words(e.Platforms), e.Node, how, e.Step.Name, e.err)
+}
+
+// Unwrap gives the solver's error.
+func (e *StepError) Unwrap() error { return e.err }

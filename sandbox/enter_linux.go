@@ -3,7 +3,9 @@
 package sandbox
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -46,7 +48,8 @@ func sealCgroups() error {
 		if len(fields) < 3 || fields[2] != "cgroup" && fields[2] != "cgroup2" {
 			continue
 		}
-		if err := readOnly(fields[1]); err != nil {
+		// Another mount may hide it.
+		if err := readOnly(fields[1]); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("making control groups read-only at %q: %w", fields[1], err)
 		}
 	}

@@ -31,7 +31,11 @@ func (c AttachConfig) args(state State) []string {
 // tailLines is how much of the log an error shows.
 const tailLines = 12
 
-// LogTail returns the last lines of the log of a solver that was started on demand; empty if there is none.
+// startLine begins what one solver writes into the log.
+const startLine = "solver starting"
+
+// LogTail returns the last lines that the newest solver which was started on demand wrote into its log; empty if there are none. Of
+// a stack trace it is the first lines, which say what happened.
 func LogTail(state State) string {
 	state, err := state.Resolve()
 	if err != nil {
@@ -48,7 +52,19 @@ func LogTail(state State) string {
 	}
 	buf := make([]byte, most)
 	n, _ := f.Read(buf)
-	lines := strings.Split(strings.TrimRight(string(buf[:n]), "\n"), "\n")
+	return tail(string(buf[:n]))
+}
+
+func tail(text string) string {
+	if i := strings.LastIndex(text, startLine); i >= 0 {
+		_, text, _ = strings.Cut(text[i:], "\n")
+	}
+	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
+	for i, line := range lines {
+		if strings.HasPrefix(line, "panic: ") || strings.HasPrefix(line, "fatal error: ") || strings.HasPrefix(line, "unexpected fault ") {
+			return strings.Join(lines[i:min(len(lines), i+tailLines)], "\n")
+		}
+	}
 	return strings.Join(lines[max(0, len(lines)-tailLines):], "\n")
 }
 

@@ -12,14 +12,14 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
-
 	"github.com/mab-build/mab/sandbox"
 )
 
 const (
-	// ReadyFD is the descriptor on which a solver that was started on demand says that it answers.
+	// ReadyFD is the descriptor on which a solver that was started on demand says that it answers, and LockFD that of the lock
+	// which it closes then.
 	ReadyFD = 3
+	LockFD  = 4
 
 	startWait  = 60 * time.Second
 	maxLogSize = 4 << 20
@@ -44,18 +44,29 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	if err := os.MkdirAll(state.Root, 0o700); err != nil {
 		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
 	}
-	lock := flock.New(state.start(), flock.SetPermissions(0o600))
-	if _, err := lock.TryLockContext(ctx, 10*time.Millisecond); err != nil {
+	lock, err := lockFile(ctx, state.start())
+	if err != nil {
 		return nil, Info{}, fmt.Errorf("waiting for another start of the solver: %w", err)
 	}
-	defer func() { _ = lock.Unlock() }()
+	defer func() { _ = lock.Close() }()
 	if c, info, err := try(ctx, state); err == nil {
 		return c, info, nil
 	}
-	if err := launch(ctx, cfg, state); err != nil {
+	if err := launch(ctx, cfg, state, lock); err != nil {
 		return nil, Info{}, err
 	}
-	return try(ctx, state)
+	c, info, err := try(ctx, state)
+	if ctx.Err() != nil {
+		return nil, Info{}, errors.Join(ctx.Err(), closeClient(c))
+	}
+	return c, info, err
+}
+
+func closeClient(c *Client) error {
+	if c == nil {
+		return nil
+	}
+	return c.Close()
 }
 
 // try connects to the socket and asks for what the solver can do, which shows that it answers.
@@ -77,8 +88,9 @@ func try(ctx context.Context, state State) (*Client, Info, error) {
 	return c, info, nil
 }
 
-// launch starts a solver in the background and waits until it answers or is gone.
-func launch(ctx context.Context, cfg AttachConfig, state State) error {
+// launch starts a solver in the background and waits until it answers or is gone. The solver inherits the lock on starts and keeps
+// it until it answers, so that a start whose process is killed is waited for by the next.
+func launch(ctx context.Context, cfg AttachConfig, state State, lock *os.File) error {
 	log, err := openLog(state.Log())
 	if err != nil {
 		return err
@@ -93,7 +105,7 @@ func launch(ctx context.Context, cfg AttachConfig, state State) error {
 		Args:   append([]string{"serve", "--started"}, cfg.args(state)...),
 		Env:    environment(os.Environ()),
 		Stdout: log, Stderr: log,
-		Extra:  []*os.File{tell},
+		Extra:  []*os.File{tell, lock},
 		Detach: true,
 	})
 	_ = tell.Close()

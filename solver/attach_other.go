@@ -9,6 +9,12 @@ import (
 	"runtime"
 )
 
+// ReadyFD and LockFD are used on Linux only.
+const (
+	ReadyFD = 3
+	LockFD  = 4
+)
+
 // Attach fails: the solver runs on Linux only.
 func Attach(context.Context, AttachConfig) (*Client, Info, error) {
 	return nil, Info{}, &hostError{}

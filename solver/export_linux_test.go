@@ -10,7 +10,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/gofrs/flock"
 	"github.com/moby/buildkit/exporter"
 
 	"github.com/mab-build/mab/emulation"
@@ -29,9 +28,7 @@ func OpenLog(path string) (io.WriteCloser, error) { return openLog(path) }
 const MaxLogSize = maxLogSize
 
 // Acquire is acquire.
-func Acquire(ctx context.Context, state State) (*flock.Flock, error) {
-	return acquire(ctx, state.lock())
-}
+func Acquire(ctx context.Context, state State) (*os.File, error) { return acquire(ctx, state) }
 
 // Listen is listen.
 func Listen(ctx context.Context, path string) (net.Listener, error) { return listen(ctx, path) }

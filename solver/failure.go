@@ -5,11 +5,14 @@ package solver
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/opencontainers/go-digest"
 	"google.golang.org/grpc/codes"
 )
 
@@ -20,6 +23,8 @@ type Failure struct {
 	Source string
 	// Base is the base image that lacks a platform which was asked for. Empty if that was not the reason.
 	Base string
+	// Step is the digest of the step that failed, as the graph has it. Empty if no step did.
+	Step digest.Digest
 }
 
 func (f *Failure) Error() string {
@@ -44,6 +49,10 @@ func explain(ctx context.Context, err error) error {
 		return fmt.Errorf("building: %w", ctx.Err())
 	}
 	out := &Failure{err: err, Base: baseWithoutPlatform(err.Error())}
+	var vertex *errdefs.VertexError
+	if errors.As(err, &vertex) {
+		out.Step = digest.Digest(vertex.Digest)
+	}
 	for _, source := range errdefs.Sources(err) {
 		var b bytes.Buffer
 		if source.Print(&b) == nil && b.Len() > 0 {
@@ -67,4 +76,41 @@ func baseWithoutPlatform(text string) string {
 		return ""
 	}
 	return ref
+}
+
+// Hint says what mends the failures that a user can mend.
+func (f *Failure) Hint() string { return hint(f.Error()) }
+
+// remedies are the words of containerd and BuildKit by which failures are known that a user can mend, the most telling first. %s
+// stands for the registry.
+var remedies = []struct{ words, hint string }{
+	{"no space left on device", "the disk of the solver's state is full: make room there, or put the state elsewhere with --root (see mab serve --help for limits of the cache)"},
+	{"server gave HTTP response to HTTPS client", "%s speaks plain HTTP; if that is meant, allow it: --insecure-registry"},
+	{"certificate signed by unknown authority", "install the certificate of %s on this machine"},
+	{"connection refused", "nothing listens at %s; check host and port, and that the registry runs"},
+	{"no such host", "this machine cannot find the address of %s; check its spelling and the network"},
+	{"insufficient_scope", "%s wants other credentials; log in: docker login %[1]s"},
+	{"401 Unauthorized", "%s wants other credentials; log in: docker login %[1]s"},
+	{"failed to fetch oauth token", "%s wants other credentials; log in: docker login %[1]s"},
+	{"403 Forbidden", "the credentials for %s do not permit this; log in as someone who may: docker login %[1]s"},
+}
+
+// registryHost finds the registry in the URL of a request, or in the reference that BuildKit names.
+var registryHost = regexp.MustCompile(`https?://([^/"\s]+)/v2/|failed to push ([^/\s]+)/|source metadata for ([^/\s]+)/`)
+
+func hint(text string) string {
+	host := "the registry"
+	if found := registryHost.FindStringSubmatch(text); found != nil {
+		host = found[1] + found[2] + found[3]
+	}
+	for _, r := range remedies {
+		if !strings.Contains(text, r.words) {
+			continue
+		}
+		if !strings.Contains(r.hint, "%") {
+			return r.hint
+		}
+		return fmt.Sprintf(r.hint, host)
+	}
+	return ""
 }

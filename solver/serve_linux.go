@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/defaults"
-	"github.com/gofrs/flock"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/util/grpcerrors"
 	fscopy "github.com/tonistiigi/fsutil/copy"
@@ -29,7 +28,7 @@ import (
 
 const (
 	lockWait   = 5 * time.Second // how long a solver that is just stopping may hold the lock
-	stopWait   = 8 * time.Second // how long running builds may take to end after a stop was asked for
+	stopWait   = 5 * time.Second // how long running builds may take to end after a stop was asked for
 	reapPeriod = 5 * time.Second
 	calmAfter  = 2 * time.Second // how long after the last connection the databases are written out
 )
@@ -61,16 +60,20 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err := prepare(state); err != nil {
 		return err
 	}
-	lock, err := acquire(ctx, state.lock())
+	cfg.Log.Info(startLine, "root", state.Root)
+	lock, err := acquire(ctx, state)
 	if err != nil {
 		return err
 	}
-	defer func() { _ = lock.Unlock() }()
+	defer func() { _ = lock.Close() }()
 	if err := clean(state); err != nil {
 		return err
 	}
 	flag := flag{path: state.unsettled(), log: cfg.Log}
 	if err := flag.recover(state); err != nil {
+		return err
+	}
+	if err := heal(state, cfg.Log); err != nil {
 		return err
 	}
 	survey, err := Emulate(ctx, true, cfg.Log)
@@ -97,7 +100,7 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	err = errors.Join(run(ctx, cfg, flag, listener, controller), controller.Close())
 	flag.lower()
-	return err
+	return errors.Join(err, os.WriteFile(state.settled(), []byte(fingerprint(state)), 0o600))
 }
 
 // run serves until ctx ends or nobody has been connected for long enough.
@@ -188,21 +191,6 @@ func clean(state State) error {
 	return nil
 }
 
-// acquire takes the lock that makes this solver the only one of its root. BuildKit's databases would wait for ever.
-func acquire(ctx context.Context, path string) (*flock.Flock, error) {
-	lock := flock.New(path, flock.SetPermissions(0o600))
-	ctx, cancel := context.WithTimeout(ctx, lockWait)
-	defer cancel()
-	ok, err := lock.TryLockContext(ctx, 20*time.Millisecond)
-	if ok {
-		return lock, nil
-	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return nil, &busyError{root: filepath.Dir(path)}
-	}
-	return nil, fmt.Errorf("locking the solver's directory: %w", err)
-}
-
 // listen replaces a socket that a killed solver left.
 func listen(ctx context.Context, path string) (net.Listener, error) {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -215,14 +203,4 @@ func listen(ctx context.Context, path string) (net.Listener, error) {
 		return nil, fmt.Errorf("listening on %q: %w", path, err)
 	}
 	return l, nil
-}
-
-type busyError struct{ root string }
-
-func (e *busyError) Error() string {
-	return fmt.Sprintf("another solver is using %q", e.root)
-}
-
-func (e *busyError) Hint() string {
-	return "builds attach to a running solver by themselves; to run a second one, give it a directory of its own with --root"
 }

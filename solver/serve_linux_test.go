@@ -124,14 +124,14 @@ func TestAcquire(t *testing.T) {
 			t.Errorf("interrupted: %v", err)
 		}
 	})
-	if err := first.Unlock(); err != nil {
+	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
 	second, err := solver.Acquire(t.Context(), state)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := second.Unlock(); err != nil {
+	if err := second.Close(); err != nil {
 		t.Error(err)
 	}
 	if info, err := os.Stat(filepath.Join(state.Root, "solver.lock")); err != nil || info.Mode().Perm() != 0o600 {

@@ -66,6 +66,9 @@ func (s State) lock() string  { return filepath.Join(s.Root, "solver.lock") }
 func (s State) start() string { return filepath.Join(s.Runtime, "start.lock") }
 func (s State) temp() string  { return filepath.Join(s.Root, "tmp") }
 
+// settled is a file that tells the databases as the last solver left them.
+func (s State) settled() string { return filepath.Join(s.Root, "settled") }
+
 // unsettled is a file that exists while the databases may not be on disk.
 func (s State) unsettled() string { return filepath.Join(s.Root, "unsettled") }
 

@@ -68,11 +68,12 @@ func (s *serveCommand) run(cmd *cobra.Command) error {
 	return serve(cmd.Context(), s.cfg, os.Args[1:])
 }
 
-// tellParent writes a byte to the pipe that the starting build waits on.
+// tellParent writes a byte to the pipe that the starting build waits on, and lets the next start go on.
 func tellParent() {
 	pipe := os.NewFile(solver.ReadyFD, "ready")
 	_, _ = pipe.Write([]byte{'\n'})
 	_ = pipe.Close()
+	_ = os.NewFile(solver.LockFD, "start lock").Close()
 }
 
 const stopGrace = 10 * time.Second
