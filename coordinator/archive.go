@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -16,22 +17,40 @@ type archive struct {
 	temp *os.File
 }
 
-// tar opens a tar output when the solver has it; "-" is standard output.
-func (d *delivery) tar(dest string, stdout io.Writer) func() (io.WriteCloser, error) {
+// tar makes the file of a tar output; "-" is standard output.
+func (d *delivery) tar(dest string, stdout io.Writer) (io.Writer, error) {
 	if dest == "-" {
-		return func() (io.WriteCloser, error) { return keepOpen{stdout}, nil }
+		return stdout, nil
 	}
-	a := &archive{dest: dest}
-	d.archives = append(d.archives, a)
-	return func() (io.WriteCloser, error) {
-		temp, err := os.CreateTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".*")
-		if err != nil {
-			return nil, fmt.Errorf("writing %q: %w", dest, err)
+	temp, err := os.CreateTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".*")
+	if err != nil {
+		return nil, fmt.Errorf("writing %q: %w", dest, err)
+	}
+	d.archives = append(d.archives, &archive{dest: dest, temp: temp})
+	return temp, nil
+}
+
+// creatable reports why a directory could not be made at path, before a build is spent on it.
+func creatable(path string) error {
+	at := filepath.Clean(path)
+	for {
+		info, err := os.Stat(at)
+		if err == nil && !info.IsDir() {
+			return fmt.Errorf("writing to %q: %q is not a directory", path, at)
 		}
-		a.temp = temp
-		// The solver closes its writer on failure too, so closing cannot mean success.
-		return keepOpen{temp}, nil
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, fs.ErrNotExist) || filepath.Dir(at) == at {
+			return fmt.Errorf("writing to %q: %w", path, err)
+		}
+		at = filepath.Dir(at)
 	}
+	probe, err := os.MkdirTemp(at, ".mab-probe-")
+	if err != nil {
+		return fmt.Errorf("writing to %q: %w", path, err)
+	}
+	return os.Remove(probe)
 }
 
 func (a *archive) commit() error {

@@ -38,6 +38,9 @@ func New(cfg Config) *Coordinator {
 
 // Plan says what Build would do, and does nothing of it: the frontend reads the Dockerfile and looks base images up.
 func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
 	run, err := c.start(ctx, &r)
 	if err != nil {
 		return nil, err
@@ -66,6 +69,9 @@ func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
 // attempt is Build on one solver. It fails with an earlyError if that went away before the plan was made.
 func (c *Coordinator) attempt(ctx context.Context, r Request) (*Result, error) {
 	began := time.Now()
+	if err := r.Validate(); err != nil {
+		return nil, err
+	}
 	d, err := newDelivery(&r, c.cfg.Stdout)
 	if err != nil {
 		return nil, err
@@ -143,7 +149,7 @@ func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
 		Request: &r.request.Request, Exports: d.exports, Decide: r.decide, Display: r.cfg.Display,
 	})
 	if err != nil {
-		return nil, r.explain(ctx, err)
+		return nil, d.explain(r.explain(ctx, err), r.plan != nil)
 	}
 	r.clock.lap("solve")
 	out := &Result{Plan: r.plan, Ref: solved.Ref, Descriptor: solved.Index}

@@ -65,6 +65,9 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 			return nil, errors.Join(err, d.close())
 		}
 	}
+	if len(r.Platforms) > 1 && slices.ContainsFunc(d.layouts, func(l layout) bool { return l.Type == outputDocker }) {
+		return nil, errors.Join(&platformsError{len(r.Platforms)}, d.close())
+	}
 	if d.image == nil {
 		return d, nil
 	}
@@ -80,10 +83,19 @@ func (d *delivery) add(o Output, push bool, stdout io.Writer) error {
 	case outputCacheOnly:
 		return nil
 	case outputLocal:
+		if err := creatable(o.Dest); err != nil {
+			return err
+		}
 		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: o.Attrs, Dir: o.Dest})
 		return nil
 	case outputTar:
-		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: o.Attrs, Tar: d.tar(o.Dest, stdout)})
+		w, err := d.tar(o.Dest, stdout)
+		if err != nil {
+			return err
+		}
+		// The solver closes its writer on failure too, so closing cannot mean success.
+		open := func() (io.WriteCloser, error) { return keepOpen{w}, nil }
+		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: o.Attrs, Tar: open})
 		return nil
 	}
 	attrs := maps.Clone(o.Attrs)
@@ -238,3 +250,45 @@ func (*noTagError) Hint() string { return "name it with -t REGISTRY/REPOSITORY:T
 
 // Usage marks the error as the user's, for the exit code.
 func (*noTagError) Usage() bool { return true }
+
+// platformsError is a docker archive for several platforms.
+type platformsError struct{ n int }
+
+func (e *platformsError) Error() string {
+	return fmt.Sprintf("understanding --output: a docker archive holds one platform, not %d", e.n)
+}
+
+// Hint names the form that holds several.
+func (e *platformsError) Hint() string {
+	return "name one with --platform, or write type=oci, which holds all"
+}
+
+// Usage marks the error as the user's, for the exit code.
+func (e *platformsError) Usage() bool { return true }
+
+// explain names what was pushed where the solver's message does not: some failures to log in name neither registry nor image.
+func (d *delivery) explain(err error, planned bool) error {
+	var failure *solver.Failure
+	if !planned || len(d.refs) == 0 || !errors.As(err, &failure) || failure.Step != "" || failure.Hint() == "" {
+		return err
+	}
+	for _, ref := range d.refs {
+		if strings.Contains(failure.Error(), ref.Name()) {
+			return err
+		}
+	}
+	return &pushError{refs: d.refs, err: failure}
+}
+
+type pushError struct {
+	refs []manifestlist.Reference
+	err  *solver.Failure
+}
+
+func (e *pushError) Error() string { return fmt.Sprintf("pushing to %s: %v", joined(e.refs), e.err) }
+
+// Hint is the solver's, about the first registry.
+func (e *pushError) Hint() string { return e.err.HintFor(e.refs[0].Registry) }
+
+// Unwrap gives the solver's error.
+func (e *pushError) Unwrap() error { return e.err }

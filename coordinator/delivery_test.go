@@ -3,12 +3,11 @@
 package coordinator_test
 
 import (
+	"archive/tar"
 	"bytes"
 	"errors"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -21,6 +20,17 @@ import (
 )
 
 var equateEmpty = cmpopts.EquateEmpty()
+
+// tree makes empty files in a directory that becomes the current one.
+func tree(t *testing.T, files ...string) {
+	t.Helper()
+	t.Chdir(t.TempDir())
+	for _, name := range files {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
 // names returns what is in a directory.
 func names(t *testing.T, dir string) []string {
@@ -66,19 +76,32 @@ func TestNewDelivery(t *testing.T) {
 		Blobs, Tar bool
 	}
 	type delivery struct {
-		Exports     []export
-		Refs, Names []string
-		Layouts     int
-		Image       bool
+		Exports  []export
+		Refs     []string
+		Names    [][]string
+		Insecure bool
 	}
-	push := func(repos string, more ...string) export {
+	push := func(repos string, more ...string) []export {
 		out := export{Type: "image", Attrs: attrs{"push": "true", "push-by-digest": "true", "name": repos}}
 		for i := 0; i < len(more); i += 2 {
 			out.Attrs[more[i]] = more[i+1]
 		}
-		return out
+		return []export{out}
 	}
+	layout := func(names string, more ...string) []export {
+		out := export{Type: "oci", Attrs: attrs{"tar": "false"}, Blobs: true}
+		if names != "" {
+			out.Attrs["name"] = names
+		}
+		for i := 0; i < len(more); i += 2 {
+			out.Attrs[more[i]] = more[i+1]
+		}
+		return []export{out}
+	}
+	const x, y = "docker.io/library/x:latest", "docker.io/library/y:latest"
 	tags := []string{"r.example/a:1", "r.example/a:2", "r.example/b:1"}
+	one := coordinator.Request{Tags: tags[:1]}
+	onePush := coordinator.Request{Tags: tags[:1], Push: true}
 	for _, test := range []struct {
 		rule    string
 		request coordinator.Request
@@ -87,55 +110,36 @@ func TestNewDelivery(t *testing.T) {
 	}{
 		{"nothing is made", coordinator.Request{Tags: tags}, nil, delivery{}},
 		{"the cache alone", coordinator.Request{}, []string{"type=cacheonly"}, delivery{}},
-		{"--push sends every tag, by digest first", coordinator.Request{Tags: tags, Push: true}, nil, delivery{
-			Exports: []export{push("r.example/a,r.example/b")}, Refs: tags, Image: true,
-		}},
-		{"-o type=registry is the same", coordinator.Request{Tags: tags}, []string{"type=registry"}, delivery{
-			Exports: []export{push("r.example/a,r.example/b")}, Refs: tags, Image: true,
-		}},
-		{"both at once push once", coordinator.Request{Tags: tags[:1], Push: true}, []string{"type=registry,compression=zstd"}, delivery{
-			Exports: []export{push("r.example/a", "compression", "zstd")}, Refs: tags[:1], Image: true,
-		}},
-		{"--push makes an image output push", coordinator.Request{Tags: tags[:1], Push: true}, []string{"type=image"}, delivery{
-			Exports: []export{push("r.example/a")}, Refs: tags[:1], Image: true,
-		}},
-		{"name= adds references", coordinator.Request{Tags: tags[:1]}, []string{`type=image,push=true,"name=r.example/a:1,r.example/c"`}, delivery{
-			Exports: []export{push("r.example/a,r.example/c")}, Refs: []string{"r.example/a:1", "r.example/c:latest"}, Image: true,
-		}},
-		{"two pushes of one reference tag it once", coordinator.Request{Tags: tags[:1]}, []string{"type=registry", "type=registry,compression=zstd"}, delivery{
-			Exports: []export{push("r.example/a"), push("r.example/a", "compression", "zstd")}, Refs: tags[:1], Image: true,
-		}},
-		{"an image output that does not push", coordinator.Request{Tags: tags[:1]}, []string{"type=image,name=x,compression=zstd"}, delivery{
-			Exports: []export{{Type: "image", Attrs: attrs{"compression": "zstd"}}},
-		}},
-		{"--insecure-registry", coordinator.Request{Tags: tags[:1], Push: true, InsecureRegistry: true}, nil, delivery{
-			Exports: []export{push("r.example/a", "registry.insecure", "true")}, Refs: tags[:1], Image: true,
-		}},
-		{"a layout goes by way of a directory", coordinator.Request{Tags: tags[:1]}, []string{"type=oci,dest=app.tar,compression=zstd"}, delivery{
-			Exports: []export{{Type: "oci", Attrs: attrs{"tar": "false", "compression": "zstd", "name": "r.example/a:1"}, Blobs: true}},
-			Names:   tags[:1], Layouts: 1, Image: true,
-		}},
-		{"a layout without a name", coordinator.Request{}, []string{"type=docker,dest=-"}, delivery{
-			Exports: []export{{Type: "oci", Attrs: attrs{"tar": "false"}, Blobs: true}}, Layouts: 1, Image: true,
-		}},
-		{"layouts share that directory", coordinator.Request{}, []string{"type=oci,dest=a.tar,name=x", "type=oci,tar=false,dest=b,name=x", "type=docker,dest=c,name=x"}, delivery{
-			Exports: []export{{Type: "oci", Attrs: attrs{"tar": "false", "name": "docker.io/library/x:latest"}, Blobs: true}},
-			Names:   []string{"docker.io/library/x:latest"}, Layouts: 3, Image: true,
-		}},
-		{"a layout's name is not pushed", coordinator.Request{Tags: tags[:1], Push: true}, []string{"type=oci,dest=a.tar,name=x"}, delivery{
-			Exports: []export{{Type: "oci", Attrs: attrs{"tar": "false", "name": "r.example/a:1,docker.io/library/x:latest"}, Blobs: true}, push("r.example/a")},
-			Refs:    tags[:1], Names: []string{"r.example/a:1", "docker.io/library/x:latest"}, Layouts: 1, Image: true,
-		}},
+		{"--push sends every tag, by digest first", coordinator.Request{Tags: tags, Push: true}, nil,
+			delivery{Exports: push("r.example/a,r.example/b"), Refs: tags}},
+		{"-o type=registry is the same", coordinator.Request{Tags: tags}, []string{"type=registry"},
+			delivery{Exports: push("r.example/a,r.example/b"), Refs: tags}},
+		{"both at once push once", onePush, []string{"type=registry,compression=zstd"},
+			delivery{Exports: push("r.example/a", "compression", "zstd"), Refs: tags[:1]}},
+		{"--push makes an image output push", onePush, []string{"type=image,push=false"}, delivery{Exports: push("r.example/a"), Refs: tags[:1]}},
+		{"name= adds references", one, []string{`type=image,push=true,"name=r.example/a:1,r.example/c"`},
+			delivery{Exports: push("r.example/a,r.example/c"), Refs: []string{"r.example/a:1", "r.example/c:latest"}}},
+		{"two pushes of one reference tag it once", one, []string{"type=registry", "type=registry,name=y"},
+			delivery{Exports: push("r.example/a,docker.io/library/y"), Refs: []string{"r.example/a:1", y}}},
+		{"an image output that does not push", one, []string{"type=image,name=x,compression=zstd"},
+			delivery{Exports: []export{{Type: "image", Attrs: attrs{"compression": "zstd"}}}}},
+		{"--insecure-registry", coordinator.Request{Tags: tags[:1], Push: true, InsecureRegistry: true}, nil,
+			delivery{Exports: push("r.example/a", "registry.insecure", "true"), Refs: tags[:1], Insecure: true}},
+		{"registry.insecure= is the same, for the index, too", one, []string{"type=registry,registry.insecure=true"},
+			delivery{Exports: push("r.example/a", "registry.insecure", "true"), Refs: tags[:1], Insecure: true}},
+		{"a layout goes by way of a directory", one, []string{"type=oci,dest=app.tar,compression=zstd"},
+			delivery{Exports: layout("r.example/a:1", "compression", "zstd"), Names: [][]string{tags[:1]}}},
+		{"a layout without a name", coordinator.Request{}, []string{"type=docker,dest=-"}, delivery{Exports: layout(""), Names: [][]string{nil}}},
+		{"layouts share that directory, each with its names", coordinator.Request{},
+			[]string{"type=oci,dest=a.tar,name=x", "type=oci,tar=false,dest=b,name=y", "type=docker,dest=c"},
+			delivery{Exports: layout(x + "," + y), Names: [][]string{{x}, {y}, nil}}},
+		{"what is in a layout is pushed from there, and its name is not", onePush, []string{"type=oci,dest=a.tar,name=x"},
+			delivery{Exports: layout("r.example/a:1," + x), Refs: tags[:1], Names: [][]string{{tags[0], x}}}},
 		{"files", coordinator.Request{}, []string{"out", "type=tar,dest=out.tar,platform-split=false", "-"}, delivery{
 			Exports: []export{{Type: "local", Dir: "out"}, {Type: "tar", Attrs: attrs{"platform-split": "false"}, Tar: true}, {Type: "tar", Tar: true}},
 		}},
-		{"annotations go to images only", coordinator.Request{Tags: tags[:1], Annotations: []string{"a=b", "index:c=d"}}, []string{"type=registry", "type=oci,dest=a", "out"}, delivery{
-			Exports: []export{
-				push("r.example/a", "annotation-manifest.a", "b"),
-				{Type: "oci", Attrs: attrs{"tar": "false", "name": "r.example/a:1", "annotation-manifest.a": "b"}, Blobs: true},
-				{Type: "local", Dir: "out"},
-			},
-			Refs: tags[:1], Names: tags[:1], Layouts: 1, Image: true,
+		{"annotations go to images only", coordinator.Request{Tags: tags[:1], Annotations: []string{"a=b", "index:c=d"}}, []string{"out", "type=registry"}, delivery{
+			Exports: append([]export{{Type: "local", Dir: "out"}}, push("r.example/a", "annotation-manifest.a", "b")...), Refs: tags[:1],
 		}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
@@ -146,7 +150,10 @@ func TestNewDelivery(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := delivery{Refs: texts(d.Refs), Names: texts(d.Names), Layouts: len(d.Layouts), Image: d.Image}
+			got := delivery{Refs: texts(d.Refs), Insecure: d.Insecure}
+			for _, names := range d.Names {
+				got.Names = append(got.Names, texts(names))
+			}
 			for _, e := range d.Exports {
 				if e.Blobs != d.Staging && e.Blobs != "" {
 					t.Errorf("blobs go to %s, not to %s", e.Blobs, d.Staging)
@@ -156,8 +163,8 @@ func TestNewDelivery(t *testing.T) {
 			if diff := cmp.Diff(test.want, got, equateEmpty); diff != "" {
 				t.Errorf("want -, got +:\n%s", diff)
 			}
-			if left := names(t, "."); (len(left) > 0) != (d.Staging != "") {
-				t.Errorf("meanwhile there is %q", left)
+			if d.Staging != "" && len(names(t, d.Staging)) > 0 {
+				t.Errorf("in the staging directory there is %q", names(t, d.Staging))
 			}
 			if err := d.Close(); err != nil {
 				t.Error(err)
@@ -166,6 +173,14 @@ func TestNewDelivery(t *testing.T) {
 				t.Errorf("left is %q", left)
 			}
 		})
+	}
+	for _, o := range outputs(t, "type=registry,compression=zstd") {
+		if _, err := coordinator.NewDelivery(&coordinator.Request{Tags: tags, Annotations: []string{"a=b"}, Outputs: []coordinator.Output{o}}, io.Discard); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff(attrs{"push": "true", "compression": "zstd"}, o.Attrs); diff != "" {
+			t.Errorf("the request itself was changed: want -, got +:\n%s", diff)
+		}
 	}
 }
 
@@ -184,9 +199,9 @@ func TestNewDeliveryErrors(t *testing.T) {
 		{"a digest to push to", coordinator.Request{Tags: []string{"a@sha256:" + strings.Repeat("0", 64)}}, nil, "cannot be chosen", "leave it out: a"},
 		{"an annotation that is none", coordinator.Request{Annotations: []string{"a"}}, nil, `understanding --annotation "a"`, "NAME=VALUE"},
 		{"layouts with different settings", coordinator.Request{}, []string{"type=oci,dest=a", "type=oci,dest=b,compression=zstd"}, "different settings", ""},
-		{"layouts with different names", coordinator.Request{}, []string{"type=oci,dest=a,name=x", "type=oci,dest=b,name=y"}, "different settings", ""},
-		{"several platforms for docker load", coordinator.Request{Request: request("amd64", "arm64")}, []string{"type=oci,dest=b", "type=docker,dest=a"},
-			"it holds one platform, not 2", "type=oci"},
+		{"a layout and a push with different settings", coordinator.Request{Tags: []string{"a"}}, []string{"type=oci,dest=a,compression=zstd", "type=registry"}, "different settings", ""},
+		{"several platforms for docker load", coordinator.Request{Request: request("amd64", "arm64")}, []string{"type=tar,dest=b", "type=docker,dest=a"},
+			"a docker archive holds one platform, not 2", "type=oci"},
 		{"the last of several", coordinator.Request{}, []string{"type=oci,dest=a", "type=tar,dest=b", "type=registry"}, "the result has no reference", "-t"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
@@ -201,11 +216,31 @@ func TestNewDeliveryErrors(t *testing.T) {
 			}
 		})
 	}
-	t.Run("nowhere to put blobs", func(t *testing.T) {
-		t.Chdir(t.TempDir())
-		_, err := coordinator.NewDelivery(&coordinator.Request{Outputs: outputs(t, "type=oci,dest=none/app.tar")}, io.Discard)
-		if !errors.Is(err, fs.ErrNotExist) || isUsage(err) {
-			t.Errorf("got %v", err)
+	for value, want := range map[string]string{
+		"type=oci,dest=none/app.tar": "making a directory for the image's blobs: ",
+		"type=tar,dest=none/app.tar": `writing "none/app.tar": `,
+		"file/out":                   `writing to "file/out": `,
+		"file":                       `writing to "file": "file" is not a directory`,
+	} {
+		t.Run("nowhere to put "+value, func(t *testing.T) {
+			tree(t, "file")
+			_, err := coordinator.NewDelivery(&coordinator.Request{Outputs: outputs(t, "type=tar,dest=good.tar", value)}, io.Discard)
+			if err == nil || !strings.HasPrefix(err.Error(), want) || isUsage(err) {
+				t.Errorf("got %v", err)
+			}
+			if left := names(t, "."); len(left) != 1 {
+				t.Errorf("left is %q", left)
+			}
+		})
+	}
+	t.Run("a directory is made by the solver", func(t *testing.T) {
+		tree(t)
+		d, err := coordinator.NewDelivery(&coordinator.Request{Outputs: outputs(t, "some/where/new")}, io.Discard)
+		if err != nil || len(names(t, ".")) > 0 {
+			t.Fatalf("error %v; there is %q", err, names(t, "."))
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -268,15 +303,6 @@ func TestArchive(t *testing.T) {
 			t.Errorf("error %v; there is %q", err, names(t, "."))
 		}
 	})
-	t.Run("the solver never opened it", func(t *testing.T) {
-		d, err := coordinator.NewDelivery(&coordinator.Request{Outputs: outputs(t, "type=tar,dest=/nonexistent/app.tar")}, io.Discard)
-		if err := errors.Join(err, d.Commit(), d.Close()); err != nil {
-			t.Error(err)
-		}
-		if _, err := d.Exports[0].Tar(); err == nil || !strings.HasPrefix(err.Error(), `writing "/nonexistent/app.tar": `) {
-			t.Errorf("got %v", err)
-		}
-	})
 	t.Run("standard output is written to and stays open", func(t *testing.T) {
 		var stdout bytes.Buffer
 		d, err := coordinator.NewDelivery(&coordinator.Request{Outputs: outputs(t, "-")}, &stdout)
@@ -304,12 +330,14 @@ func TestDeliver(t *testing.T) {
 		outputs []string
 		there   []string
 		images  int
+		blobs   int // in a.tar
 		err     string
 	}{
-		{"an index in the order asked for", want, []platforms.Platform{want[1], want[0]}, both, []string{"a.tar", "layout"}, 2, ""},
-		{"an archive for docker load, without attestations", want[:1], want[:1], []string{"type=docker,dest=a.tar"}, []string{"a.tar"}, 1, ""},
-		{"what was not asked for is refused", want[:1], want, both, nil, 0, "checking the result: "},
-		{"what is missing is refused", want, want[:1], both, nil, 0, "merging images: no image for linux/amd64"},
+		// The index; manifest, config and layer of two images; manifest and statement of two attestations, which share a config.
+		{"an index in the order asked for", want, []platforms.Platform{want[1], want[0]}, both, []string{"a.tar", "layout"}, 2, 1 + 6 + 5, ""},
+		{"an archive for docker load, without attestations", want[:1], want[:1], []string{"type=docker,dest=a.tar"}, []string{"a.tar"}, 1, 3, ""},
+		{"what was not asked for is refused", want[:1], want, both, nil, 0, 0, "checking the result: "},
+		{"what is missing is refused", want, want[:1], both, nil, 0, 0, "merging images: no image for linux/amd64"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -339,6 +367,31 @@ func TestDeliver(t *testing.T) {
 			if err != nil || len(result.Images) != test.images || result.Images[0].Platform != want[0] || len(result.Refs) > 0 {
 				t.Errorf("error %v; got %+v", err, result)
 			}
+			if got := blobsIn(t, "a.tar"); got != test.blobs {
+				t.Errorf("%d blobs in the archive, want %d", got, test.blobs)
+			}
 		})
+	}
+}
+
+func blobsIn(t *testing.T, archive string) int {
+	t.Helper()
+	f, err := os.Open(archive)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	n := 0
+	for r := tar.NewReader(f); ; {
+		head, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			return n
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.HasPrefix(head.Name, "blobs/sha256/") && head.Typeflag == tar.TypeReg {
+			n++
+		}
 	}
 }

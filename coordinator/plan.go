@@ -117,6 +117,9 @@ func unable(target platforms.Platform, n nodes.Node, err error) Unbuildable {
 	var mends []string
 	for _, d := range missing.Missing {
 		problem, mend := n.Info.Missing(d.Platform)
+		if problem == "" {
+			mend = "build it on a machine that runs " + d.Platform.String()
+		}
 		if problem != "" {
 			out.Reason += " (" + problem + ")"
 		}

@@ -174,6 +174,54 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+// TestFailedStep has the plan tell for which platforms, where and how a step ran that failed.
+func TestFailedStep(t *testing.T) {
+	graphs := []*crossbuild.Graph{graph("arm64", "amd64", "arm64"), graph("s390x", "amd64", "s390x"), graph("amd64", "amd64", "amd64")}
+	plan, err := coordinator.NewPlan(graphs, farm("pc: amd64 (arm64) (s390x)"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	type step struct {
+		Platforms []platforms.Platform
+		Node      string
+		How       crossbuild.How
+		Name      string
+	}
+	for _, test := range []struct {
+		rule string
+		step *crossbuild.Step
+		want step
+	}{
+		{"of one platform", &graphs[1].Steps[1], step{request("s390x").Platforms, "pc", crossbuild.RunsEmulated, "[2/2] RUN make"}},
+		{"of all", &graphs[1].Steps[0], step{request("arm64", "s390x", "amd64").Platforms, "pc", crossbuild.RunsNatively, "[1/2] RUN make"}},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			failure := &solver.Failure{Step: test.step.Digest}
+			var got *coordinator.StepError
+			if err := coordinator.Explain(t.Context(), nil, plan, failure); !errors.As(err, &got) || !errors.Is(err, failure) {
+				t.Fatalf("got %#v", err)
+			}
+			if diff := cmp.Diff(test.want, step{got.Platforms, got.Node, got.How, got.Step.Name}); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+	for rule, test := range map[string]struct {
+		plan    *coordinator.Plan
+		failure *solver.Failure
+	}{
+		"a step of no platform":        {plan, &solver.Failure{Step: "sha256:e3b0"}},
+		"no step":                      {plan, &solver.Failure{}},
+		"a failure before the plan is": {nil, &solver.Failure{Step: graphs[0].Steps[0].Digest}},
+	} {
+		t.Run(rule+" is told as it is", func(t *testing.T) {
+			if got := coordinator.Explain(t.Context(), nil, test.plan, test.failure); got != error(test.failure) { //nolint:errorlint // the very error
+				t.Errorf("got %#v", got)
+			}
+		})
+	}
+}
+
 // TestExplain has a registry tell which platforms a base image has.
 func TestExplain(t *testing.T) {
 	store := blobs{}
@@ -193,7 +241,7 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			failure := &solver.Failure{Base: test.base}
-			err := coordinator.Explain(t.Context(), &coordinator.Request{Request: request(test.asked...)}, failure)
+			err := coordinator.Explain(t.Context(), &coordinator.Request{Request: request(test.asked...)}, nil, failure)
 			var lacking *coordinator.BaseError
 			if !errors.As(err, &lacking) || !errors.Is(err, failure) {
 				t.Fatalf("got %#v", err)
@@ -214,7 +262,7 @@ func TestExplain(t *testing.T) {
 		"no error":                               nil,
 	} {
 		t.Run(rule+" is told as it is", func(t *testing.T) {
-			if got := coordinator.Explain(t.Context(), &coordinator.Request{Request: request("amd64")}, failure); got != failure {
+			if got := coordinator.Explain(t.Context(), &coordinator.Request{Request: request("amd64")}, nil, failure); got != failure { //nolint:errorlint // the very error
 				t.Errorf("got %#v", got)
 			}
 		})

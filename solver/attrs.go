@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/docker/go-units"
+	"github.com/moby/buildkit/util/entitlements"
 	"github.com/tonistiigi/go-csvvalue"
 )
 
@@ -48,6 +49,11 @@ func (r *Request) attrs(getenv func(string) (string, bool)) (map[string]string, 
 	}
 	if err := r.limits(out); err != nil {
 		return nil, err
+	}
+	for _, name := range r.Allow {
+		if _, _, err := entitlements.Parse(name); err != nil {
+			return nil, &usageError{"--allow " + quote(name), "choose network.host or security.insecure"}
+		}
 	}
 	attests, err := r.attests(getenv)
 	if err != nil {

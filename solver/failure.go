@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/distribution/reference"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/opencontainers/go-digest"
@@ -79,11 +80,36 @@ func baseWithoutPlatform(text string) string {
 }
 
 // Hint says what mends the failures that a user can mend.
-func (f *Failure) Hint() string { return hint(f.Error()) }
+func (f *Failure) Hint() string { return f.HintFor("") }
+
+// HintFor is Hint for a failure whose message names no registry although it is one's: then host is the one.
+func (f *Failure) HintFor(host string) string {
+	if host == "" {
+		host = sourceRegistry(f.Source)
+	}
+	return hint(f.Error(), host)
+}
+
+// failedFrom finds the image in the line of a Dockerfile that failed.
+var failedFrom = regexp.MustCompile(`(?mi)^\s*\d+ \| >>>\s+FROM\s+(?:--\S+\s+)*(\S+)`)
+
+// sourceRegistry is the registry of the FROM line that failed; empty if none did.
+func sourceRegistry(source string) string {
+	found := failedFrom.FindStringSubmatch(source)
+	if found == nil {
+		return ""
+	}
+	named, err := reference.ParseNormalizedNamed(found[1])
+	if err != nil {
+		return ""
+	}
+	return reference.Domain(named)
+}
 
 // remedies are the words of containerd and BuildKit by which failures are known that a user can mend, the most telling first. %s
 // stands for the registry.
 var remedies = []struct{ words, hint string }{
+	{"target stage ", "name a stage of the Dockerfile: FROM IMAGE AS NAME"},
 	{"no space left on device", "the disk of the solver's state is full: make room there, or put the state elsewhere with --root (see mab serve --help for limits of the cache)"},
 	{"server gave HTTP response to HTTPS client", "%s speaks plain HTTP; if that is meant, allow it: --insecure-registry"},
 	{"certificate signed by unknown authority", "install the certificate of %s on this machine"},
@@ -91,17 +117,21 @@ var remedies = []struct{ words, hint string }{
 	{"no such host", "this machine cannot find the address of %s; check its spelling and the network"},
 	{"insufficient_scope", "%s wants other credentials; log in: docker login %[1]s"},
 	{"401 Unauthorized", "%s wants other credentials; log in: docker login %[1]s"},
+	{"failed to fetch anonymous token", "%s wants other credentials; log in: docker login %[1]s"},
 	{"failed to fetch oauth token", "%s wants other credentials; log in: docker login %[1]s"},
+	{": unauthorized: ", "%s wants other credentials; log in: docker login %[1]s"},
+	{": denied: ", "the credentials for %s do not permit this; log in as someone who may: docker login %[1]s"},
 	{"403 Forbidden", "the credentials for %s do not permit this; log in as someone who may: docker login %[1]s"},
 }
 
 // registryHost finds the registry in the URL of a request, or in the reference that BuildKit names.
-var registryHost = regexp.MustCompile(`https?://([^/"\s]+)/v2/|failed to push ([^/\s]+)/|source metadata for ([^/\s]+)/`)
+var registryHost = regexp.MustCompile(`https?://([^/"\s]+)/|failed to push ([^/\s]+)/|source metadata for ([^/\s]+)/`)
 
-func hint(text string) string {
-	host := "the registry"
+func hint(text, host string) string {
 	if found := registryHost.FindStringSubmatch(text); found != nil {
 		host = found[1] + found[2] + found[3]
+	} else if host == "" {
+		host = "the registry"
 	}
 	for _, r := range remedies {
 		if !strings.Contains(text, r.words) {

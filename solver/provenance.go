@@ -10,14 +10,19 @@ import (
 
 // fleeting are the fields of a provenance predicate that differ between two runs of one build although nothing was built
 // anew: SLSA v1 (https://slsa.dev/spec/v1.0/provenance#BuildMetadata) and v0.2 (https://slsa.dev/spec/v0.2/provenance#schema)
-// name them differently, and both call them optional. The history keeps the times.
-var fleeting = []struct{ path []string }{
-	{[]string{"runDetails", "metadata", "invocationId"}},
-	{[]string{"runDetails", "metadata", "startedOn"}},
-	{[]string{"runDetails", "metadata", "finishedOn"}},
-	{[]string{"metadata", "buildInvocationID"}},
-	{[]string{"metadata", "buildStartedOn"}},
-	{[]string{"metadata", "buildFinishedOn"}},
+// name them differently, and both call them optional. A digest mapping (BuildKit's, with mode=max) gives the steps their
+// digests in this one run, of which an id that each run makes up is a part. The history keeps all of them.
+var fleeting = [][]string{
+	{"runDetails", "metadata", "invocationId"},
+	{"runDetails", "metadata", "startedOn"},
+	{"runDetails", "metadata", "finishedOn"},
+	{"runDetails", "metadata", "buildkit_metadata", "source", "infos", "*", "digestMapping"},
+	{"buildDefinition", "internalParameters", "buildConfig", "digestMapping"},
+	{"metadata", "buildInvocationID"},
+	{"metadata", "buildStartedOn"},
+	{"metadata", "buildFinishedOn"},
+	{"metadata", "https://mobyproject.org/buildkit@v1#metadata", "source", "infos", "*", "digestMapping"},
+	{"buildConfig", "digestMapping"},
 }
 
 // steadyProvenance returns a provenance predicate without its fleeting fields, in a form that depends on its content alone.
@@ -28,19 +33,24 @@ func steadyProvenance(predicate []byte) ([]byte, error) {
 	if err := dec.Decode(&doc); err != nil {
 		return nil, fmt.Errorf("reading provenance: %w", err)
 	}
-	for _, field := range fleeting {
-		drop(doc, field.path)
+	for _, path := range fleeting {
+		drop(doc, path)
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }
 
-func drop(doc map[string]any, path []string) {
-	for _, name := range path[:len(path)-1] {
-		next, ok := doc[name].(map[string]any)
-		if !ok {
+// drop removes the field at path; * stands for every element of a list.
+func drop(at any, path []string) {
+	switch at := at.(type) {
+	case map[string]any:
+		if len(path) == 1 {
+			delete(at, path[0])
 			return
 		}
-		doc = next
+		drop(at[path[0]], path[1:])
+	case []any:
+		for _, element := range at {
+			drop(element, path[1:])
+		}
 	}
-	delete(doc, path[len(path)-1])
 }

@@ -27,6 +27,18 @@ func TestSteadyProvenance(t *testing.T) {
 			`{"startedOn":"a","metadata":{"startedOn":"b"},"runDetails":{"startedOn":"c","metadata":{"buildStartedOn":"d"}}}`,
 			`{"metadata":{"startedOn":"b"},"runDetails":{"metadata":{"buildStartedOn":"d"},"startedOn":"c"},"startedOn":"a"}`,
 		},
+		{
+			"digests of one run, in SLSA v1",
+			`{"buildDefinition":{"internalParameters":{"buildConfig":{"digestMapping":{"a":"b"},"llbDefinition":[1]}}},` +
+				`"runDetails":{"metadata":{"buildkit_metadata":{"source":{"infos":[{"digestMapping":{"a":"b"},"filename":"f"},{"digestMapping":1},2]}}}}}`,
+			`{"buildDefinition":{"internalParameters":{"buildConfig":{"llbDefinition":[1]}}},` +
+				`"runDetails":{"metadata":{"buildkit_metadata":{"source":{"infos":[{"filename":"f"},{},2]}}}}}`,
+		},
+		{
+			"digests of one run, in SLSA v0.2",
+			`{"buildConfig":{"digestMapping":{}},"metadata":{"https://mobyproject.org/buildkit@v1#metadata":{"source":{"infos":[{"digestMapping":{}}]}}}}`,
+			`{"buildConfig":{},"metadata":{"https://mobyproject.org/buildkit@v1#metadata":{"source":{"infos":[{}]}}}}`,
+		},
 		{"fields nobody knows are kept", `{"x":[1,{"y":null}],"runDetails":[]}`, `{"runDetails":[],"x":[1,{"y":null}]}`},
 		{"numbers are kept exactly", `{"n":9007199254740993,"f":1.10,"e":1e400}`, `{"e":1e400,"f":1.10,"n":9007199254740993}`},
 		{"nothing to leave out", `{}`, `{}`},

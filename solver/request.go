@@ -4,6 +4,7 @@ package solver
 
 import (
 	"io"
+	"os"
 
 	"github.com/mab-build/mab/platforms"
 )
@@ -49,4 +50,25 @@ type Request struct {
 	CgroupParent string
 	// Allow grants entitlements: network.host, security.insecure.
 	Allow []string
+}
+
+// Validate looks for what is wrong with the request itself, before anything is started. It reads no standard input.
+func (r *Request) Validate() error {
+	if _, err := r.attrs(os.LookupEnv); err != nil {
+		return err
+	}
+	if _, _, err := r.caches(); err != nil {
+		return err
+	}
+	if _, err := r.attachables(); err != nil {
+		return err
+	}
+	if r.File == "-" {
+		return nil
+	}
+	src, err := r.sources()
+	if err != nil {
+		return err
+	}
+	return src.close()
 }

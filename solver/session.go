@@ -5,6 +5,7 @@ package solver
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/docker/cli/cli/config"
@@ -58,8 +59,42 @@ func (r *Request) caches() (imports, exports []client.CacheOptionsEntry, err err
 	if err != nil {
 		return nil, nil, &usageError{"--cache-to: " + err.Error(), "write type=inline, type=registry,ref=REF or type=local,dest=DIR; add mode=max to keep every step"}
 	}
+	if err := checkCaches(imports, "--cache-from", func(kind string) string { return cacheTypes[kind].from }); err != nil {
+		return nil, nil, err
+	}
+	if err := checkCaches(exports, "--cache-to", func(kind string) string { return cacheTypes[kind].to }); err != nil {
+		return nil, nil, err
+	}
+	// The older form of --cache-to type=inline: https://docs.docker.com/build/cache/backends/inline/
+	if slices.Contains(r.BuildArgs, "BUILDKIT_INLINE_CACHE=1") && !slices.ContainsFunc(exports, isInline) {
+		exports = append(exports, client.CacheOptionsEntry{Type: inlineCache, Attrs: map[string]string{}})
+	}
 	return imports, exports, nil
 }
+
+// cacheTypes are the kinds of caches that the solver knows, with the setting that each needs to be read and written.
+var cacheTypes = map[string]struct{ from, to string }{
+	"registry":  {"ref", "ref"},
+	"local":     {"src", "dest"},
+	inlineCache: {"ref", ""},
+}
+
+// checkCaches finds what BuildKit would only refuse in the middle of a build.
+func checkCaches(list []client.CacheOptionsEntry, flag string, needs func(kind string) string) error {
+	for _, e := range list {
+		if _, ok := cacheTypes[e.Type]; !ok {
+			return &usageError{fmt.Sprintf("%s: there is no type %q", flag, e.Type), "choose type=registry, type=local or type=inline"}
+		}
+		if name := needs(e.Type); name != "" && e.Attrs[name] == "" {
+			return &usageError{fmt.Sprintf("%s: type=%s has no %s", flag, e.Type, name), fmt.Sprintf("write type=%s,%s=…", e.Type, name)}
+		}
+	}
+	return nil
+}
+
+const inlineCache = "inline"
+
+func isInline(e client.CacheOptionsEntry) bool { return e.Type == inlineCache }
 
 // longCaches writes bare references, of which one entry may hold several, as docker buildx understands them.
 func longCaches(list []string) ([]string, error) {

@@ -246,6 +246,12 @@ func (e *contextError) Hint() string {
 	return cmp.Or(e.hint, "the context is the directory whose files the build may use; for the current one, write a dot: mab build .")
 }
 
+// Usage marks the error as the user's, for the exit code.
+func (e *contextError) Usage() bool { return true }
+
+// Usage marks the error as the user's, for the exit code.
+func (e *dockerfileError) Usage() bool { return true }
+
 // dockerfileError is a Dockerfile that is not there.
 type dockerfileError struct {
 	path       string

@@ -94,6 +94,11 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	for _, path := range []string{b.iidFile, b.metadataFile} {
+		if err := writable(path); err != nil {
+			return err
+		}
+	}
 	b.request.Stdin = b.std.in
 	c := coordinator.New(coordinator.Config{
 		Attach:  solver.AttachConfig{State: b.state},

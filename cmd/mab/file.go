@@ -31,3 +31,14 @@ func writeFile(path string, content []byte) error {
 	}
 	return nil
 }
+
+// writable reports why writeFile would fail, before a build is spent on it. An empty path is no file.
+func writable(path string) error {
+	if path == "" {
+		return nil
+	}
+	if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
+		return fmt.Errorf("writing %q: there is no directory %q", path, filepath.Dir(path))
+	}
+	return nil
+}

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"io"
+
+	"github.com/sirupsen/logrus"
+	"github.com/spf13/pflag"
+
+	"github.com/mab-build/mab/coordinator"
+	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/manifestlist"
+)
+
+// Report is report.
+func Report(w io.Writer, err error) int { return report(w, err) }
+
+// NewUsage makes an error in how the program was called.
+func NewUsage(err error, hint string) error { return usage{err, hint} }
+
+// NewEnded makes the error of a solver that ended by itself.
+func NewEnded(code int) error { return ended{code} }
+
+// Run is run.
+func Run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	return run(ctx, args, streams{nil, stdout, stderr})
+}
+
+// RequestFlags is requestFlags.
+func RequestFlags(flags *pflag.FlagSet, r *coordinator.Request) { requestFlags(flags, r) }
+
+// BuildFlags are all flags of mab build but those of mab itself.
+func BuildFlags() *pflag.FlagSet { return newBuild(&options{}).Flags() }
+
+// WriteFile is writeFile.
+func WriteFile(path string, content []byte) error { return writeFile(path, content) }
+
+// PrintPlan is printPlan.
+func PrintPlan(w io.Writer, plan *coordinator.Plan) { printPlan(w, plan) }
+
+// PrintIndex is printIndex.
+func PrintIndex(w io.Writer, found *manifestlist.Inspection) error { return printIndex(w, found) }
+
+// PrintSurvey is printSurvey.
+func PrintSurvey(w io.Writer, survey []emulation.Support, asJSON bool) error {
+	return printSurvey(w, survey, asJSON)
+}
+
+// Warning formats a message of BuildKit's. A nil inner is that of a build.
+func Warning(inner logrus.Formatter, message string) ([]byte, error) {
+	return warnings{inner}.Format(&logrus.Entry{Message: message})
+}

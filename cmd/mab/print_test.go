@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main_test
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/sirupsen/logrus"
+
+	mab "github.com/mab-build/mab/cmd/mab"
+	"github.com/mab-build/mab/coordinator"
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/platforms"
+)
+
+func TestPrintPlan(t *testing.T) {
+	amd64, s390x := platforms.MustParse("linux/amd64"), platforms.MustParse("linux/s390x")
+	base, run := &crossbuild.Step{Name: "[1/2] FROM base"}, &crossbuild.Step{Name: "[2/2] RUN make"}
+	plan := &coordinator.Plan{
+		Assignments: []coordinator.Assignment{
+			{Platform: s390x, Node: "local", Strategy: crossbuild.Emulated, Why: "no node runs linux/s390x natively", Steps: []crossbuild.Handling{
+				{Step: base, How: crossbuild.RunsNothing}, {Step: run, How: crossbuild.RunsEmulated, Emulator: "QEMU 7.2"},
+			}},
+			{Platform: amd64, Node: "pi", Strategy: crossbuild.Native, Why: "it does", Steps: []crossbuild.Handling{{Step: run, How: crossbuild.RunsNatively}}},
+		},
+		Shared: []crossbuild.Common{{Step: base, Targets: []platforms.Platform{s390x, amd64}}},
+	}
+	want := `PLATFORM     NODE   STRATEGY  NATIVE  QEMU  NOTHING  WHY
+linux/s390x  local  emulated  0       1     1        no node runs linux/s390x natively
+linux/amd64  pi     native    1       0     0        it does
+
+linux/s390x
+  nothing      [1/2] FROM base
+  QEMU 7.2     [2/2] RUN make
+
+linux/amd64
+  native       [2/2] RUN make
+
+shared, done once
+  2 platforms  [1/2] FROM base
+`
+	var got strings.Builder
+	mab.PrintPlan(&got, plan)
+	if diff := cmp.Diff(want, got.String()); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	got.Reset()
+	plan.Shared = nil
+	mab.PrintPlan(&got, plan)
+	if strings.Contains(got.String(), "shared") {
+		t.Errorf("nothing is shared, but:\n%s", &got)
+	}
+}
+
+func TestPrintIndex(t *testing.T) {
+	found := &manifestlist.Inspection{
+		Reference: "r.example/a:1", Digest: "sha256:aa", MediaType: "application/vnd.oci.image.index.v1+json",
+		Images: []manifestlist.InspectedImage{
+			{Platform: platforms.MustParse("linux/arm/v7"), Digest: "sha256:bb", Layers: 2, LayersSize: 1_500_000,
+				Attestations: []manifestlist.InspectedAttestation{{Kinds: []string{"provenance"}}, {Kinds: []string{"sbom"}}}},
+			{Platform: platforms.MustParse("linux/amd64"), Digest: "sha256:cc", Layers: 1, LayersSize: 999},
+		},
+	}
+	want := `r.example/a:1
+sha256:aa  application/vnd.oci.image.index.v1+json
+
+PLATFORM      DIGEST     LAYERS  SIZE   ATTESTATIONS
+linux/arm/v7  sha256:bb  2       1.5MB  provenance,sbom
+linux/amd64   sha256:cc  1       999B   -
+`
+	var got strings.Builder
+	err := mab.PrintIndex(&got, found)
+	if diff := cmp.Diff(want, got.String()); err != nil || diff != "" {
+		t.Errorf("error %v; want -, got +:\n%s", err, diff)
+	}
+}
+
+func TestPrintSurvey(t *testing.T) {
+	survey := []emulation.Support{
+		{Platform: platforms.MustParse("linux/amd64"), How: emulation.Native, Probe: "ok"},
+		{Platform: platforms.MustParse("linux/s390x"), How: emulation.Emulated, Instance: "private", Flags: "PF", Version: "7.2", Probe: "ok"},
+		{Platform: platforms.MustParse("linux/riscv64"), How: emulation.None, Probe: "exec format error", Problem: "no emulator <x>", Mend: "install one"},
+	}
+	want := `PLATFORM       HOW       INSTANCE  FLAGS  QEMU  PROBE              PROBLEM
+linux/amd64    native    -         -      -     ok                 
+linux/s390x    emulated  private   PF     7.2   ok                 
+linux/riscv64  none      -         -      -     exec format error  no emulator <x>; mend: install one
+`
+	var got strings.Builder
+	err := mab.PrintSurvey(&got, survey, false)
+	if diff := cmp.Diff(want, got.String()); err != nil || diff != "" {
+		t.Errorf("error %v; want -, got +:\n%s", err, diff)
+	}
+	got.Reset()
+	if err := mab.PrintSurvey(&got, survey[2:], true); err != nil || !strings.Contains(got.String(), "    \"problem\": \"no emulator <x>\",\n") {
+		t.Errorf("error %v; got %s", err, &got)
+	}
+}
+
+func TestWarnings(t *testing.T) {
+	for _, test := range []struct {
+		rule, message, want string
+		inner               logrus.Formatter
+	}{
+		{"of a build", "slow disk", "mab: warning: slow disk\n", nil},
+		{"of the solver", "slow disk", "level=panic msg=\"slow disk\"\n", &logrus.TextFormatter{DisableTimestamp: true, DisableColors: true}},
+		{"what nobody can act on", "failed check for fsverity support", "", nil},
+		{"nor here", "no trace recorder found", "", &logrus.TextFormatter{}},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			got, err := mab.Warning(test.inner, test.message)
+			if diff := cmp.Diff(test.want, string(got)); err != nil || diff != "" {
+				t.Errorf("error %v; want -, got +:\n%s", err, diff)
+			}
+		})
+	}
+}
+
+func TestWriteFile(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "iid")
+	check := func(t *testing.T, want string) {
+		t.Helper()
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		info, err := os.Stat(path)
+		if err != nil || string(text) != want || info.Mode() != 0o644 {
+			t.Errorf("error %v; %v holds %q, want %q", err, info.Mode(), text, want)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("error %v; there is %v", err, entries)
+		}
+	}
+	t.Run("it is made", func(t *testing.T) {
+		if err := mab.WriteFile(path, []byte("one")); err != nil {
+			t.Fatal(err)
+		}
+		check(t, "one")
+	})
+	t.Run("it is replaced, never written over", func(t *testing.T) {
+		before, err := os.Open(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = before.Close() }()
+		if err := mab.WriteFile(path, []byte("two")); err != nil {
+			t.Fatal(err)
+		}
+		check(t, "two")
+		if old, err := io.ReadAll(before); err != nil || string(old) != "one" {
+			t.Errorf("error %v; who had it open reads %q", err, old)
+		}
+	})
+	t.Run("what cannot be replaced stays, and nothing else", func(t *testing.T) {
+		full := filepath.Join(t.TempDir(), "full")
+		if err := os.MkdirAll(filepath.Join(full, "x"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		err := mab.WriteFile(full, nil)
+		if err == nil || !strings.HasPrefix(err.Error(), "writing "+`"`+full+`"`) {
+			t.Errorf("got %v", err)
+		}
+		if entries, err := os.ReadDir(filepath.Dir(full)); err != nil || len(entries) != 1 {
+			t.Errorf("error %v; there is %v", err, entries)
+		}
+	})
+	t.Run("no directory", func(t *testing.T) {
+		if err := mab.WriteFile(dir+"/none/iid", nil); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("a pipe is written to", func(t *testing.T) {
+		pipe := filepath.Join(t.TempDir(), "pipe")
+		if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r, err := os.OpenFile(pipe, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = r.Close() }()
+		if err := mab.WriteFile(pipe, []byte("three")); err != nil {
+			t.Fatal(err)
+		}
+		got := make([]byte, 5)
+		if _, err := io.ReadFull(r, got); err != nil || string(got) != "three" {
+			t.Errorf("error %v; got %q", err, got)
+		}
+	})
+}

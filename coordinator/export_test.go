@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"io"
+
+	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/solver"
+)
+
+// ParseAnnotations is parseAnnotations.
+func ParseAnnotations(list []string) (attrs map[string]string, merge manifestlist.MergeOptions, err error) {
+	out, err := parseAnnotations(list)
+	return out.attrs, out.merge, err
+}
+
+// Delivery is delivery, and what of it the tests look at.
+type Delivery struct {
+	inner    *delivery
+	Exports  []solver.Export
+	Refs     []manifestlist.Reference
+	Names    [][]manifestlist.Reference // of each layout
+	Staging  string
+	Insecure bool
+}
+
+// NewDelivery is newDelivery.
+func NewDelivery(r *Request, stdout io.Writer) (*Delivery, error) {
+	d, err := newDelivery(r, stdout)
+	if err != nil {
+		return nil, err
+	}
+	out := &Delivery{d, d.exports, d.refs, nil, d.staging, d.insecure}
+	for _, l := range d.layouts {
+		out.Names = append(out.Names, l.names)
+	}
+	return out, nil
+}
+
+// Close is close.
+func (d *Delivery) Close() error { return d.inner.close() }
+
+// Commit is commit.
+func (d *Delivery) Commit() error { return d.inner.commit() }
+
+// Deliver is deliver of a run that solved to solved.
+func (d *Delivery) Deliver(ctx context.Context, request *Request, stdout io.Writer, solved *solver.Result) (*Result, error) {
+	r := &run{cfg: Config{Stdout: stdout}, request: request}
+	out := &Result{}
+	return out, r.deliver(ctx, d.inner, solved, out)
+}
+
+// Explain is explain of a run of the request by the plan.
+func Explain(ctx context.Context, request *Request, plan *Plan, err error) error {
+	return (&run{request: request, plan: plan}).explain(ctx, err)
+}
+
+// NewRefusedError makes the error of a result that did not pass the check.
+func NewRefusedError(err error) error { return &RefusedError{err} }
