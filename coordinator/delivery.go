@@ -98,12 +98,16 @@ func (d *delivery) add(o Output, push bool, stdout io.Writer) error {
 		d.exports = append(d.exports, solver.Export{Type: o.Type, Attrs: o.Attrs, Tar: open})
 		return nil
 	}
-	attrs := maps.Clone(o.Attrs)
-	if attrs == nil {
-		attrs = map[string]string{}
-	}
-	for _, name := range []string{"name", "push", insecureAttr} {
-		delete(attrs, name)
+	return d.addImage(o, push)
+}
+
+// addImage adds an output that is made of the image.
+func (d *delivery) addImage(o Output, push bool) error {
+	attrs := map[string]string{}
+	for name, value := range o.Attrs {
+		if name != "name" && name != "push" && name != insecureAttr {
+			attrs[name] = value
+		}
 	}
 	if d.image != nil && !maps.Equal(d.image, attrs) {
 		return usage{errors.New("understanding --output: several outputs of the image have different settings; build them one after the other")}

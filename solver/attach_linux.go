@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	// ReadyFD is the descriptor on which a solver that was started on demand says that it answers, and LockFD that of the lock
-	// which it closes then.
+	// ReadyFD is the descriptor on which a solver that was started on demand says that it answers.
 	ReadyFD = 3
-	LockFD  = 4
+	// LockFD is that of the lock on starts, which the solver closes then.
+	LockFD = 4
 
 	startWait  = 60 * time.Second
 	maxLogSize = 4 << 20
