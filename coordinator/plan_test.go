@@ -129,12 +129,13 @@ func TestUnbuildable(t *testing.T) {
 			`no node can build linux/s390x: on pc nothing runs linux/s390x, needed by step "[1/2] RUN make" (Dockerfile:2); ` +
 				`nothing runs linux/ppc64le, needed by step "[2/2] RUN make" (Dockerfile:3) (no emulator) (no emulator)`,
 		}, []string{"install one for s390x; install one for ppc64le"}},
-		{"a mend that is the same is told once", both, farm("pi: arm64 !amd64 !s390x"), nil, []string{
-			`no node can build linux/s390x: on pi nothing runs linux/s390x, needed by step "[1/1] RUN make" (Dockerfile:2) (no emulator)`,
-			`no node can build linux/amd64: on pi nothing runs linux/amd64, needed by step "[1/1] RUN make" (Dockerfile:2) (no emulator)`,
-			`no node can build linux/ppc64le: on pi nothing runs linux/amd64, needed by step "[1/2] RUN make" (Dockerfile:2); ` +
-				`nothing runs linux/ppc64le, needed by step "[2/2] RUN make" (Dockerfile:3) (no emulator)`,
-		}, []string{"install one for s390x", "install one for amd64"}},
+		{"a mend that is the same is told once", []*crossbuild.Graph{graph("s390x", "amd64"), graph("riscv64", "amd64")}, farm("pi: arm64 !amd64"), nil, []string{
+			`no node can build linux/s390x: on pi nothing runs linux/amd64, needed by step "[1/1] RUN make" (Dockerfile:2) (no emulator)`,
+			`no node can build linux/riscv64: on pi nothing runs linux/amd64, needed by step "[1/1] RUN make" (Dockerfile:2) (no emulator)`,
+		}, []string{"install one for amd64"}},
+		{"what was not probed has a mend, too", both[2:], farm("pi: amd64"), nil, []string{
+			`no node can build linux/ppc64le: on pi nothing runs linux/ppc64le, needed by step "[2/2] RUN make" (Dockerfile:3)`,
+		}, []string{"build it on a machine that runs linux/ppc64le"}},
 		{"a strategy may be forbidden", []*crossbuild.Graph{graph("arm64", "arm64")}, farm("pc: amd64 (arm64)"),
 			crossbuild.Strategies{crossbuild.Native, crossbuild.Cross}, []string{
 				"no node can build linux/arm64: on pc it would be emulated (the only RUN step runs under QEMU 7.2: no node runs linux/arm64 natively), " +

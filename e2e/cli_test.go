@@ -7,6 +7,7 @@ package e2e_test
 import (
 	"errors"
 	"flag"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -56,8 +57,12 @@ func TestScripts(t *testing.T) {
 
 // stopSolver ends the solver of a state, if one runs.
 func stopSolver(root string) error {
-	if _, err := os.Stat(filepath.Join(root, "solver.sock")); err != nil {
+	_, err := os.Stat(filepath.Join(root, "solver.sock"))
+	if errors.Is(err, fs.ErrNotExist) {
 		return nil
+	}
+	if err != nil {
+		return err
 	}
 	return exec.Command(mabBinary, "serve", "--stop", "--root", root).Run()
 }

@@ -79,3 +79,11 @@ func Abilities(survey []emulation.Support) (platforms []string, label string, er
 	}
 	return platforms, a.labels[surveyLabel], nil
 }
+
+// Heal is heal.
+func Heal(state State, log *slog.Logger) error { return heal(state, log) }
+
+// Settle notes the databases as they are.
+func Settle(state State) error {
+	return os.WriteFile(state.settled(), []byte(fingerprint(state)), 0o600)
+}

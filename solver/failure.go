@@ -128,6 +128,10 @@ var remedies = []struct{ words, hint string }{
 var registryHost = regexp.MustCompile(`https?://([^/"\s]+)/|failed to push ([^/\s]+)/|source metadata for ([^/\s]+)/`)
 
 func hint(text, host string) string {
+	// Of a program that failed the message holds the command, whose words are the user's.
+	if strings.Contains(text, "did not complete successfully") {
+		return ""
+	}
 	if found := registryHost.FindStringSubmatch(text); found != nil {
 		host = found[1] + found[2] + found[3]
 	} else if host == "" {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -88,6 +89,41 @@ func TestExplain(t *testing.T) {
 			}
 			if err := solver.Explain(over, test.err); !errors.Is(err, context.Canceled) {
 				t.Errorf("of a cancelled build: %v", err)
+			}
+		})
+	}
+}
+
+// TestHints has the failures that a user can mend known by their words, and the registry named where the message tells it.
+func TestHints(t *testing.T) {
+	const from = "Dockerfile:1\n--------------------\n   1 | >>> FROM --platform=$BUILDPLATFORM r.example:5000/base:1 AS build\n"
+	for _, test := range []struct{ rule, text, source, want string }{
+		{"plain HTTP", `failed to do request: Head "https://r.example/v2/a/manifests/1": http: server gave HTTP response to HTTPS client`, "",
+			"r.example speaks plain HTTP; if that is meant, allow it: --insecure-registry"},
+		{"a push without credentials", "failed to push r.example/a: push access denied: insufficient_scope: authorization failed", "",
+			"r.example wants other credentials; log in: docker login r.example"},
+		{"a base without credentials", "failed to resolve source metadata for r.example:5000/base:1: unexpected status: 401 Unauthorized", "",
+			"r.example:5000 wants other credentials; log in: docker login r.example:5000"},
+		{"a message that names no registry", "failed to fetch oauth token: unexpected status", from,
+			"r.example:5000 wants other credentials; log in: docker login r.example:5000"},
+		{"nothing names it", "failed to fetch oauth token: unexpected status", "", "the registry wants other credentials; log in: docker login the registry"},
+		{"a full disk", "write /var/lib/mab/x: no space left on device", "", "the disk of the solver's state is full"},
+		{"no such stage", `target stage "finl" could not be found`, "", "name a stage of the Dockerfile"},
+		{"a command is the user's, whatever it says", `process "/bin/sh -c echo no space left on device; false" did not complete successfully: exit code: 1`, from, ""},
+		{"a failure that nobody knows", "what is this", from, ""},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			var failure *solver.Failure
+			if !errors.As(solver.Explain(t.Context(), errors.New(test.text)), &failure) {
+				t.Fatal("no failure")
+			}
+			failure.Source = test.source
+			got := failure.Hint()
+			if !strings.HasPrefix(got, test.want) || test.want == "" && got != "" {
+				t.Errorf("got %q, want %q", got, test.want)
+			}
+			if other := failure.HintFor("other.example"); strings.Contains(test.want, "the registry") && !strings.Contains(other, "other.example") {
+				t.Errorf("for another registry: %q", other)
 			}
 		})
 	}

@@ -265,6 +265,39 @@ func TestStdinIsNotKept(t *testing.T) {
 	}
 }
 
+// TestValidate has a request refused by what is wrong with it, before anything reads the Dockerfile from standard input.
+func TestValidate(t *testing.T) {
+	tree(t, "Dockerfile")
+	t.Setenv("TMPDIR", t.TempDir())
+	for want, request := range map[string]solver.Request{
+		"":              {},
+		"--build-arg":   {BuildArgs: []string{"="}},
+		"--allow":       {Allow: []string{"root"}},
+		"--cache-to":    {CacheTo: []string{"type=local"}},
+		"--cache-from":  {CacheFrom: []string{"type=floppy"}},
+		"--secret":      {Secrets: []string{"id=a,src=none"}},
+		"the context":   {Context: "none"},
+		"Dockerfile":    {File: "none"},
+		"--shm-size":    {File: "-", Stdin: broken{}, ShmSize: "much"},
+		"build-context": {NamedContexts: []string{"a"}},
+	} {
+		t.Run(want, func(t *testing.T) {
+			err := request.Validate()
+			if want != "" {
+				checkUsage(t, err, want)
+			} else if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	if err := (&solver.Request{File: "-", Stdin: broken{}}).Validate(); err != nil {
+		t.Errorf("standard input was read: %v", err)
+	}
+	if entries, err := os.ReadDir(os.TempDir()); err != nil || len(entries) > 0 {
+		t.Errorf("error %v; left is %v", err, entries)
+	}
+}
+
 type broken struct{}
 
 func (broken) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -37,6 +37,9 @@ func BuildFlags() *pflag.FlagSet { return newBuild(&options{}).Flags() }
 // WriteFile is writeFile.
 func WriteFile(path string, content []byte) error { return writeFile(path, content) }
 
+// Writable is writable.
+func Writable(path string) error { return writable(path) }
+
 // PrintPlan is printPlan.
 func PrintPlan(w io.Writer, plan *coordinator.Plan) { printPlan(w, plan) }
 

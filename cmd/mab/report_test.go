@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -103,6 +104,10 @@ func TestReport(t *testing.T) {
 
 // TestUsage has calls that are wrong end at once, before any solver is asked.
 func TestUsage(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(dir+"/Dockerfile", nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	t.Setenv("MAB_CACHE_SIZE", "")
 	t.Setenv("MAB_CACHE_AGE", "")
 	for _, test := range []struct {
@@ -114,7 +119,7 @@ func TestUsage(t *testing.T) {
 		{"push", []string{`mab: error: there is no command "push"`, "mab: hint: the commands: mab --help"}},
 		{"index inspct", []string{`mab: error: there is no command "inspct"`, "mab: hint: did you mean: mab index inspect"}},
 		{"emulation list", []string{`mab: error: there is no command "list"`, "mab: hint: did you mean: mab emulation ls"}},
-		{"build --platfrom x", []string{"mab: error: unknown flag: --platfrom", "mab: hint: the flags of this command: mab build --help"}},
+		{"build --platforms x", []string{"mab: error: unknown flag: --platforms", "mab: hint: the flags of this command: mab build --help"}},
 		{"build a b", []string{
 			"mab: error: mab build takes one CONTEXT, not 2 arguments", "mab: hint: usage: mab build [flags] [CONTEXT]; flags go with = or before the argument",
 		}},
@@ -130,9 +135,18 @@ func TestUsage(t *testing.T) {
 			`mab: error: reading reference "A": invalid reference format: repository name (library/A) must be lowercase`,
 			"mab: hint: repository names are lower case: a",
 		}},
+		{"build --network=far .", []string{`mab: error: understanding --network "far"`, "mab: hint: choose default, none or host"}},
+		{"build none", []string{
+			`mab: error: opening the context "none": it does not exist`,
+			"mab: hint: the context is the directory whose files the build may use; for the current one, write a dot: mab build .",
+		}},
+		{"plan -f none .", []string{
+			`mab: error: opening the Dockerfile "none": it does not exist`, "mab: hint: a path after -f is relative to the current directory, not to the context",
+		}},
 		{"build --push .", []string{"mab: error: pushing: the result has no reference", "mab: hint: name it with -t REGISTRY/REPOSITORY:TAG"}},
 	} {
 		t.Run(test.args, func(t *testing.T) {
+			t.Chdir(dir)
 			var stdout, stderr strings.Builder
 			if code := mab.Run(t.Context(), strings.Fields(test.args), &stdout, &stderr); code != 2 {
 				t.Errorf("exit code %d", code)
