@@ -13,7 +13,7 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-// The exit codes, as docs/exit-codes.md tells them.
+// The exit codes, as docs/build.md tells them.
 const (
 	exitDone        = 0
 	exitFailed      = 1
