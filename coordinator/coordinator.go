@@ -51,8 +51,9 @@ func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
 	return run.plan, errors.Join(run.explain(ctx, err), run.client.Close())
 }
 
-// Build builds every platform of the request, checks and merges the results, and makes the outputs. Either all of them are
-// there in the end or, but for the files of a local output, none.
+// Build builds every platform of the request, checks and merges the results, and makes the outputs: files first, the tags of the
+// registry last. Each output is complete or absent, but for the files of a local output. A build that fails has made none, unless
+// it failed in making them: then those that were made before stay.
 func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
 	out, err := c.attempt(ctx, r)
 	// A solver that was just stopping when the build came has done nothing of it.
@@ -87,8 +88,9 @@ func (c *Coordinator) attempt(ctx context.Context, r Request) (*Result, error) {
 	if errors.As(err, &lost) && run.plan == nil && r.File != "-" {
 		err = &earlyError{err}
 	}
-	if err := errors.Join(err, d.close(), run.client.Close()); err != nil {
-		return nil, err
+	closing := run.client.Close()
+	if err := errors.Join(err, d.close()); err != nil {
+		return nil, errors.Join(err, closing)
 	}
 	out.Took, out.Phases = time.Since(began), run.clock.phases
 	return out, nil

@@ -58,7 +58,7 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 	}
 	outputs := slices.Clone(r.Outputs)
 	if r.Push && !slices.ContainsFunc(outputs, func(o Output) bool { return o.Type == outputImage }) {
-		outputs = append(outputs, Output{Type: outputImage})
+		outputs = append(outputs, Output{Type: outputImage, Attrs: settings(outputs)})
 	}
 	for _, o := range outputs {
 		if err := d.add(o, r.Push, stdout); err != nil {
@@ -76,6 +76,18 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 		return nil, errors.Join(err, d.close())
 	}
 	return d, nil
+}
+
+// settings are those of the first layout, for a push that has none of its own: both are of the same image.
+func settings(outputs []Output) map[string]string {
+	for _, o := range outputs {
+		if o.layout() {
+			attrs := maps.Clone(o.Attrs)
+			delete(attrs, "name")
+			return attrs
+		}
+	}
+	return nil
 }
 
 func (d *delivery) add(o Output, push bool, stdout io.Writer) error {

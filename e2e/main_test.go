@@ -78,7 +78,7 @@ func need(t testing.TB, programs ...string) {
 	if os.Getuid() != 0 {
 		missing = "root"
 	}
-	for _, p := range append([]string{"runc"}, programs...) {
+	for _, p := range append([]string{"runc", "qemu-s390x-static"}, programs...) {
 		if _, err := exec.LookPath(p); err != nil {
 			missing = p
 		}

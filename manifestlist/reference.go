@@ -26,12 +26,12 @@ type Reference struct {
 func ParseReference(s string) (Reference, error) {
 	named, err := reference.ParseNormalizedNamed(s)
 	if err != nil {
-		return Reference{}, hinted{fmt.Errorf("reading reference %q: %w", s, err), referenceHint(s)}
+		return Reference{}, misspelt{hinted{fmt.Errorf("reading reference %q: %w", s, err), referenceHint(s)}}
 	}
 	r := Reference{Registry: reference.Domain(named), Repository: reference.Path(named)}
 	if d, ok := named.(reference.Digested); ok {
 		if err := d.Digest().Validate(); err != nil {
-			return Reference{}, hintf(fmt.Errorf("reading reference %q: %w", s, err), "a digest is sha256: and 64 hexadecimal digits")
+			return Reference{}, misspelt{hintf(fmt.Errorf("reading reference %q: %w", s, err), "a digest is sha256: and 64 hexadecimal digits")}
 		}
 		r.Digest = d.Digest()
 	}
@@ -40,6 +40,14 @@ func ParseReference(s string) (Reference, error) {
 	}
 	return r, nil
 }
+
+// misspelt is a reference that is none. It has the hint of what it wraps.
+type misspelt struct{ error }
+
+func (m misspelt) Unwrap() error { return m.error }
+
+// Usage marks the error as the user's, for the exit code.
+func (m misspelt) Usage() bool { return true }
 
 // ParseReferences reads a list of tags in order; one that was named before is dropped. A digest among them is an error, since
 // nobody can choose the digest to write to.

@@ -157,12 +157,9 @@ func environment(all []string) []string {
 	for _, entry := range all {
 		name, _, _ := strings.Cut(entry, "=")
 		switch strings.ToUpper(name) {
-		case "PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR":
+		case "PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
+			"MAB_CACHE_SIZE", "MAB_CACHE_AGE", "GODEBUG":
 			out = append(out, entry)
-		default:
-			if strings.HasPrefix(name, "MAB_") || name == "GODEBUG" {
-				out = append(out, entry)
-			}
 		}
 	}
 	return out

@@ -155,8 +155,9 @@ func extraHosts(list []string) (string, error) {
 	return strings.Join(out, ","), nil
 }
 
-// attests follows docker buildx: minimal provenance unless it is switched off, --attest as the long form of both flags, and
-// of several values for one kind the first counts, --attest before the short flags.
+// attests follows docker buildx: minimal provenance if nothing is said of it, --attest as the long form of both flags, and of
+// several values for one kind the first counts, --attest before the short flags. What is asked for without a mode has BuildKit's
+// default, max.
 func (r *Request) attests(getenv func(string) (string, bool)) (map[string]string, error) {
 	list := append(slices.Clone(r.Attests), long("provenance", r.Provenance), long("sbom", r.SBOM))
 	if v, _ := getenv("BUILDX_NO_DEFAULT_ATTESTATIONS"); !isTrue(v) {
@@ -206,7 +207,6 @@ func parseAttest(entry string) (attest, error) {
 	}
 	var out attest
 	var rest []string
-	mode := false
 	for _, field := range fields {
 		name, value, ok := strings.Cut(field, "=")
 		switch {
@@ -219,15 +219,11 @@ func parseAttest(entry string) (attest, error) {
 				return attest{}, wrong
 			}
 		default:
-			mode = mode || name == "mode"
 			rest = append(rest, field)
 		}
 	}
 	if out.kind != "provenance" && out.kind != "sbom" {
 		return attest{}, wrong
-	}
-	if out.kind == "provenance" && !mode {
-		rest = append(rest, "mode=min")
 	}
 	out.attrs = strings.Join(rest, ",")
 	return out, nil

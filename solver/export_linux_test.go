@@ -85,5 +85,5 @@ func Heal(state State, log *slog.Logger) error { return heal(state, log) }
 
 // Settle notes the databases as they are.
 func Settle(state State) error {
-	return os.WriteFile(state.settled(), []byte(fingerprint(state)), 0o600)
+	return settle(state)
 }

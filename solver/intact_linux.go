@@ -26,8 +26,19 @@ var (
 // what depends on it. BuildKit would stop at a damaged one, at the start or in the middle of a build. It must be called with the
 // lock held, before anything is opened.
 func heal(state State, log *slog.Logger) error {
-	if settled, err := os.ReadFile(state.settled()); err == nil && string(settled) == fingerprint(state) {
+	settled, err := os.ReadFile(state.settled())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("reading whether the cache is whole: %w", err)
+	}
+	then, databases, _ := strings.Cut(string(settled), "\n")
+	if err == nil && databases == fingerprint(state) {
 		return nil
+	}
+	if now, err := boot(); err != nil {
+		return err
+	} else if then != "" && then != now {
+		log.Warn("the machine went down before the cache was written out: beginning it anew", "root", state.Root)
+		return discard(state)
 	}
 	for _, name := range rootDatabases {
 		path := filepath.Join(state.Root, name)
@@ -38,11 +49,7 @@ func heal(state State, log *slog.Logger) error {
 			}
 		}
 	}
-	workers, err := filepath.Glob(filepath.Join(state.Root, "runc-*"))
-	if err != nil {
-		return fmt.Errorf("looking for the cache: %w", err)
-	}
-	for _, dir := range workers {
+	for _, dir := range state.workers() {
 		for _, name := range workerDatabases {
 			if err := whole(filepath.Join(dir, name)); err != nil {
 				log.Warn("the cache is damaged: beginning it anew", "path", filepath.Join(dir, name), "why", err)
@@ -88,15 +95,36 @@ func walk(b *bolt.Bucket) error {
 	})
 }
 
+// settle writes down the databases as they are, and under which boot, when everything is on disk.
+func settle(state State) error {
+	now, err := boot()
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(state.settled(), []byte(now+"\n"+fingerprint(state)), 0o600); err != nil {
+		return fmt.Errorf("writing down the state of the cache: %w", err)
+	}
+	return nil
+}
+
+func boot() (string, error) {
+	id, err := os.ReadFile(bootID)
+	if err != nil {
+		return "", fmt.Errorf("reading the machine's boot id: %w", err)
+	}
+	return strings.TrimSpace(string(id)), nil
+}
+
 // fingerprint tells the databases as they are: names, sizes, times.
 func fingerprint(state State) string {
 	paths := make([]string, 0, len(rootDatabases))
 	for _, name := range rootDatabases {
 		paths = append(paths, filepath.Join(state.Root, name))
 	}
-	for _, name := range workerDatabases {
-		found, _ := filepath.Glob(filepath.Join(state.Root, "runc-*", name))
-		paths = append(paths, found...)
+	for _, dir := range state.workers() {
+		for _, name := range workerDatabases {
+			paths = append(paths, filepath.Join(dir, name))
+		}
 	}
 	var out strings.Builder
 	for _, path := range paths {

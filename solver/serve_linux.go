@@ -100,7 +100,7 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	}
 	err = errors.Join(run(ctx, cfg, flag, listener, controller), controller.Close())
 	flag.lower()
-	return errors.Join(err, os.WriteFile(state.settled(), []byte(fingerprint(state)), 0o600))
+	return err
 }
 
 // run serves until ctx ends or nobody has been connected for long enough.
@@ -173,17 +173,17 @@ func prepare(state State) error {
 
 // clean removes what a solver that was killed had under way: nothing can be using it, because the lock is held.
 func clean(state State) error {
-	for _, pattern := range []string{
-		filepath.Join(state.temp(), "*"),
-		filepath.Join(state.Root, "runc-*", "executor", "*"),
-		filepath.Join(state.Root, "runc-*", "cachemounts", "*"),
-	} {
-		left, err := filepath.Glob(pattern)
-		if err != nil {
+	dirs := []string{state.temp()}
+	for _, dir := range state.workers() {
+		dirs = append(dirs, filepath.Join(dir, "executor"), filepath.Join(dir, "cachemounts"))
+	}
+	for _, dir := range dirs {
+		left, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("looking for leftovers: %w", err)
 		}
-		for _, path := range left {
-			if err := os.RemoveAll(path); err != nil {
+		for _, entry := range left {
+			if err := os.RemoveAll(filepath.Join(dir, entry.Name())); err != nil {
 				return fmt.Errorf("removing leftovers of an earlier solver: %w", err)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 )
 
 // maxSocketPath is the longest path a unix socket can have: sun_path holds 108 bytes with the closing zero (unix(7)).
@@ -65,6 +66,21 @@ func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
 func (s State) lock() string  { return filepath.Join(s.Root, "solver.lock") }
 func (s State) start() string { return filepath.Join(s.Runtime, "start.lock") }
 func (s State) temp() string  { return filepath.Join(s.Root, "tmp") }
+
+// workers are the directories of BuildKit's worker, one for each snapshotter that was ever used: layers, and what describes them.
+func (s State) workers() []string {
+	entries, err := os.ReadDir(s.Root)
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		if e.IsDir() && strings.HasPrefix(e.Name(), "runc-") {
+			out = append(out, filepath.Join(s.Root, e.Name()))
+		}
+	}
+	return out
+}
 
 // settled is a file that tells the databases as the last solver left them.
 func (s State) settled() string { return filepath.Join(s.Root, "settled") }

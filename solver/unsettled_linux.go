@@ -21,7 +21,8 @@ import (
 // What the solver was told is then safe from its own death, since the kernel has the pages, but not from that of the machine.
 // Therefore a flag is raised, on disk, before the first connection is served, and lowered when all is written out, a moment
 // after the last one ended. A flag that was raised under another boot of the machine means that the databases cannot be
-// trusted, and the cache is begun anew.
+// trusted, and the cache is begun anew; so do databases that BuildKit wrote to after that moment, under another boot (see
+// settle).
 func unsynced() *bolt.Options {
 	return &bolt.Options{NoSync: true, FreelistType: bolt.FreelistMapType}
 }
@@ -42,7 +43,7 @@ func (f flag) raise() {
 }
 
 func (f flag) write() error {
-	boot, err := os.ReadFile(bootID)
+	now, err := boot()
 	if err != nil {
 		return err
 	}
@@ -50,7 +51,7 @@ func (f flag) write() error {
 	if err != nil {
 		return err
 	}
-	_, err = file.Write(boot)
+	_, err = file.WriteString(now + "\n")
 	return errors.Join(err, file.Sync(), file.Close(), syncDir(filepath.Dir(f.path)))
 }
 
@@ -62,6 +63,9 @@ func (f flag) lower() {
 		return
 	}
 	err = errors.Join(unix.Syncfs(int(dir.Fd())), dir.Close())
+	if err == nil {
+		err = settle(State{Root: filepath.Dir(f.path)})
+	}
 	if err == nil {
 		err = os.Remove(f.path)
 	}
@@ -80,11 +84,11 @@ func (f flag) recover(state State) error {
 	if err != nil {
 		return fmt.Errorf("reading whether the cache is whole: %w", err)
 	}
-	now, err := os.ReadFile(bootID)
+	now, err := boot()
 	if err != nil {
-		return fmt.Errorf("reading the machine's boot id: %w", err)
+		return err
 	}
-	if strings.TrimSpace(string(then)) == strings.TrimSpace(string(now)) {
+	if strings.TrimSpace(string(then)) == now {
 		return nil
 	}
 	f.log.Warn("the machine went down while the solver was at work: beginning the cache anew", "root", state.Root)
@@ -93,11 +97,7 @@ func (f flag) recover(state State) error {
 
 // discard removes everything that the databases describe, and them.
 func discard(state State) error {
-	worker, err := filepath.Glob(filepath.Join(state.Root, "runc-*"))
-	if err != nil {
-		return err
-	}
-	for _, path := range append(worker, filepath.Join(state.Root, "cache.db"), filepath.Join(state.Root, "history.db"), state.unsettled()) {
+	for _, path := range append(state.workers(), filepath.Join(state.Root, "cache.db"), filepath.Join(state.Root, "history.db"), state.unsettled()) {
 		if err := os.RemoveAll(path); err != nil {
 			return fmt.Errorf("removing the damaged cache: %w", err)
 		}

@@ -121,10 +121,10 @@ func TestUsage(t *testing.T) {
 		{"emulation list", []string{`mab: error: there is no command "list"`, "mab: hint: did you mean: mab emulation ls"}},
 		{"build --platforms x", []string{"mab: error: unknown flag: --platforms", "mab: hint: the flags of this command: mab build --help"}},
 		{"build a b", []string{
-			"mab: error: mab build takes one CONTEXT, not 2 arguments", "mab: hint: usage: mab build [flags] [CONTEXT]; flags go with = or before the argument",
+			"mab: error: mab build takes one CONTEXT, but got 2", "mab: hint: usage: mab build [flags] [CONTEXT]; flags go with = or before the argument",
 		}},
 		{"index inspect", []string{
-			"mab: error: mab index inspect takes one REFERENCE, not 0 arguments",
+			"mab: error: mab index inspect takes one REFERENCE, but got 0",
 			"mab: hint: usage: mab index inspect [--json|--raw] REFERENCE [flags]; flags go with = or before the argument",
 		}},
 		{"index inspect --json --raw a", []string{"mab: error: --json and --raw exclude each other", "mab: hint: choose one"}},

@@ -70,7 +70,7 @@ func arguments(least, most int, what string) cobra.PositionalArgs {
 			return nil
 		}
 		return usage{
-			fmt.Errorf("%s takes %s, not %d arguments", cmd.CommandPath(), what, len(args)),
+			fmt.Errorf("%s takes %s, but got %d", cmd.CommandPath(), what, len(args)),
 			fmt.Sprintf("usage: %s; flags go with = or before the argument", cmd.UseLine()),
 		}
 	}
