@@ -6,11 +6,13 @@ package e2e_test
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -37,18 +39,53 @@ func hostBinfmt(t testing.TB) binfmt {
 			out.Mounts = append(out.Mounts, line)
 		}
 	}
-	cmd := exec.CommandContext(t.Context(), "unshare", "-m", "--propagation", "private", "sh", "-c",
-		`mount -t binfmt_misc binfmt_misc /mnt && cd /mnt && for f in *; do echo "== $f"; test "$f" = register || cat "$f"; done`)
-	out.Handlers = outputOf(t, cmd)
+	out.Handlers = inHostBinfmt(t, `for f in *; do echo "== $f"; test "$f" = register || cat "$f"; done`)
 	if !strings.Contains(out.Handlers, "== status\nenabled") {
 		t.Fatalf("this is no instance of binfmt_misc:\n%s", out.Handlers)
 	}
 	return out
 }
 
-// TestHostStaysAsItWas: emulators are registered for the solver alone.
+// inHostBinfmt runs a line of shell in the host's instance, which it mounts in a mount namespace of its own.
+func inHostBinfmt(t testing.TB, line string) string {
+	t.Helper()
+	return outputOf(t, exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec", "mount -t binfmt_misc binfmt_misc /mnt; cd /mnt; "+line))
+}
+
+// TestHostStaysAsItWas: emulators are registered for the solver alone, whether the host has handlers or not.
 func TestHostStaysAsItWas(t *testing.T) {
 	need(t, "unshare", "mount")
+	t.Run("with the handlers it has", hostStays)
+	t.Run("with one more", func(t *testing.T) {
+		// It is for files that end in .mab-e2e, of which there are none. An instance that is mounted nowhere forgets its
+		// handlers, so that this one goes with the process that holds it.
+		holder := exec.Command("unshare", "-m", "--propagation", "private", "sh", "-ec",
+			"mount -t binfmt_misc binfmt_misc /mnt; echo ':mab-e2e:E::mab-e2e::/bin/false:' > /mnt/register; echo ready; exec sleep 600")
+		holder.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		stdout, err := holder.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := holder.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = holder.Process.Kill()
+			_ = holder.Wait()
+		})
+		if _, err := io.ReadFull(stdout, make([]byte, len("ready"))); err != nil {
+			t.Fatalf("holding a handler: %v", err)
+		}
+		if got := hostBinfmt(t).Handlers; !strings.Contains(got, "== mab-e2e\nenabled") {
+			t.Fatalf("it was not registered:\n%s", got)
+		}
+		hostStays(t)
+	})
+}
+
+func hostStays(t *testing.T) {
 	before := hostBinfmt(t)
 	const foreign = "linux/s390x"
 	l := newLab(t)
