@@ -51,9 +51,9 @@ func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
 	return run.plan, errors.Join(run.explain(ctx, err), run.client.Close())
 }
 
-// Build builds every platform of the request, checks and merges the results, and makes the outputs: files first, the tags of the
-// registry last. Each output is complete or absent, but for the files of a local output. A build that fails has made none, unless
-// it failed in making them: then those that were made before stay.
+// Build builds every platform of the request, checks and merges the results, and makes the outputs: layouts, then the tags of the
+// registry, then archives of files, which only get their names. Each output is complete or absent, but for the files of a local
+// output. A build that fails has made none, unless it failed in making them: then those that were made before stay.
 func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
 	out, err := c.attempt(ctx, r)
 	// A solver that was just stopping when the build came has done nothing of it.

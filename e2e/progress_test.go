@@ -157,7 +157,7 @@ func TestProvenance(t *testing.T) {
 		max bool
 	}{
 		{"by default", nil, true, false},
-		{"true", []string{"--provenance"}, true, false},
+		{"true", []string{"--provenance"}, true, true},
 		{"min", []string{"--provenance=mode=min"}, true, false},
 		{"max", []string{"--provenance=mode=max"}, true, true},
 		{"max by --attest", []string{"--attest", "type=provenance,mode=max"}, true, true},
