@@ -11,41 +11,41 @@ import (
 )
 
 func TestMirror(t *testing.T) {
-	plain := "Types: deb\nURIs: http://deb.debian.org/debian\nSuites: trixie\nComponents: main\n"
+	plain := "Types: deb\nURIs: http://mirror.example.org/debian\nSuites: trixie\nComponents: main\n"
 	for _, test := range []struct {
 		rule    string
 		file    string
 		content string
 		want    string
 	}{
-		{"a one-line source", "sources.list", "deb http://deb.debian.org/debian bookworm main contrib\n", plain},
+		{"a one-line source", "sources.list", "deb http://mirror.example.org/debian bookworm main contrib\n", plain},
 		{
 			"options of a one-line source that say how it is trusted", "sources.list",
-			"deb [ arch=amd64 signed-by=/k.gpg ] http://deb.debian.org/debian bookworm main # comment\n", plain + "Signed-By: /k.gpg\n",
+			"deb [ arch=amd64 signed-by=/k.gpg ] http://mirror.example.org/debian bookworm main # comment\n", plain + "Signed-By: /k.gpg\n",
 		},
 		{
 			"another archive that uses Debian's suite comes second", "sources.list",
-			"deb http://packages.example.org/php bookworm main\ndeb http://deb.debian.org/debian bookworm main\n", plain,
+			"deb http://packages.example.org/php bookworm main\ndeb http://mirror.example.org/debian bookworm main\n", plain,
 		},
 		{
 			"sources of code, of updates and of other components do not count", "sources.list",
 			"deb-src http://a/debian bookworm main\ndeb http://b/debian bookworm-updates main\ndeb http://c/debian bookworm contrib\n" +
-				"#deb http://d/debian bookworm main\ndeb http://deb.debian.org/debian bookworm main\n", plain,
+				"#deb http://d/debian bookworm main\ndeb http://mirror.example.org/debian bookworm main\n", plain,
 		},
 		{
 			"a deb822 source with a comment and several suites", "x.sources",
-			"Types: deb\n# http://snapshot.debian.org\nURIs: http://deb.debian.org/debian\nSuites: bookworm bookworm-updates\n" +
+			"Types: deb\n# http://snapshot.example.org\nURIs: http://mirror.example.org/debian\nSuites: bookworm bookworm-updates\n" +
 				"Components: main contrib\nSigned-By: /k.gpg\n", plain + "Signed-By: /k.gpg\n",
 		},
 		{
 			"a deb822 source with its key inside", "x.sources",
-			"Types: deb deb-src\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: main\nSigned-By:\n -----BEGIN\n .\n x\n",
+			"Types: deb deb-src\nURIs: http://mirror.example.org/debian\nSuites: bookworm\nComponents: main\nSigned-By:\n -----BEGIN\n .\n x\n",
 			plain + "Signed-By:\n -----BEGIN\n .\n x\n",
 		},
 		{
 			"a disabled deb822 source does not count", "x.sources",
 			"Enabled: no\nTypes: deb\nURIs: http://a/debian\nSuites: bookworm\nComponents: main\n\n" +
-				"Types: deb\nURIs: http://deb.debian.org/debian\nSuites: bookworm\nComponents: main\n", plain,
+				"Types: deb\nURIs: http://mirror.example.org/debian\nSuites: bookworm\nComponents: main\n", plain,
 		},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
