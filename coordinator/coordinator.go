@@ -45,7 +45,7 @@ func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	_, err = run.client.Build(ctx, solver.Job{
+	_, err = run.client.Build(ctx, solver.Solve{
 		Request: &r.Request, Decide: run.decide, DryRun: true, Display: c.cfg.Display,
 	})
 	return run.plan, errors.Join(run.explain(ctx, err), run.client.Close())
@@ -147,7 +147,7 @@ func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, erro
 }
 
 func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
-	solved, err := r.client.Build(ctx, solver.Job{
+	solved, err := r.client.Build(ctx, solver.Solve{
 		Request: &r.request.Request, Exports: d.exports, Decide: r.decide, Display: r.cfg.Display,
 	})
 	if err != nil {

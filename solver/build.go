@@ -49,8 +49,8 @@ type Export struct {
 	Tar func() (io.WriteCloser, error)
 }
 
-// Job is one solve: a request, what to leave behind, and who may still say no.
-type Job struct {
+// Solve is one build on one node: a request, what to leave behind, and who may still say no.
+type Solve struct {
 	Request *Request
 	Exports []Export
 	// Decide is asked once, when the graphs are known. Nil: go on.
@@ -72,12 +72,12 @@ type Result struct {
 var errDryRun = errors.New("not to be solved")
 
 // Build runs the frontend, lets Decide look at the graphs, and solves.
-func (c *Client) Build(ctx context.Context, job Job) (*Result, error) {
-	src, err := job.Request.sources()
+func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
+	src, err := s.Request.sources()
 	if err != nil {
 		return nil, err
 	}
-	opt, err := job.options(src)
+	opt, err := s.options(src)
 	if err != nil {
 		return nil, errors.Join(err, src.close())
 	}
@@ -88,13 +88,13 @@ func (c *Client) Build(ctx context.Context, job Job) (*Result, error) {
 			return nil, err
 		}
 		var lines []string
-		if lines, stopped = job.decide(ctx, res); stopped != nil {
+		if lines, stopped = s.decide(ctx, res); stopped != nil {
 			return nil, stopped
 		}
-		job.Display.note("[mab] plan", lines)
+		s.Display.note(lines)
 		return res, nil
 	}
-	resp, err := c.solve(ctx, opt, build, job.Display)
+	resp, err := c.solve(ctx, opt, build, s.Display)
 	err = errors.Join(err, src.close())
 	switch {
 	case errors.Is(stopped, errDryRun):
@@ -120,8 +120,8 @@ func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.B
 	return resp, group.Wait()
 }
 
-func (j *Job) options(src *sources) (client.SolveOpt, error) {
-	r := j.Request
+func (s *Solve) options(src *sources) (client.SolveOpt, error) {
+	r := s.Request
 	attrs, err := r.attrs(os.LookupEnv)
 	if err != nil {
 		return client.SolveOpt{}, err
@@ -146,7 +146,7 @@ func (j *Job) options(src *sources) (client.SolveOpt, error) {
 		AllowedEntitlements: r.entitlements(),
 		Ref:                 newRef(),
 	}
-	for _, e := range j.Exports {
+	for _, e := range s.Exports {
 		entry, err := e.entry()
 		if err != nil {
 			return client.SolveOpt{}, err
@@ -181,31 +181,31 @@ func sharedKey(dir string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (j *Job) decide(ctx context.Context, res *gateway.Result) ([]string, error) {
+func (s *Solve) decide(ctx context.Context, res *gateway.Result) ([]string, error) {
 	var lines []string
-	if j.Decide != nil {
-		targets, err := j.targets(ctx, res)
+	if s.Decide != nil {
+		targets, err := s.targets(ctx, res)
 		if err != nil {
 			return nil, err
 		}
-		if lines, err = j.Decide(ctx, targets); err != nil {
+		if lines, err = s.Decide(ctx, targets); err != nil {
 			return nil, err
 		}
 	}
-	if j.DryRun {
+	if s.DryRun {
 		return nil, errDryRun
 	}
 	return lines, nil
 }
 
 // targets reads the graph of each platform out of an unevaluated result.
-func (j *Job) targets(ctx context.Context, res *gateway.Result) ([]Target, error) {
+func (s *Solve) targets(ctx context.Context, res *gateway.Result) ([]Target, error) {
 	if res.Ref != nil || len(res.Refs) == 0 {
 		def, err := definition(ctx, res.Ref)
 		if err != nil {
 			return nil, err
 		}
-		return []Target{{Platform: j.only(res), Definition: def}}, nil
+		return []Target{{Platform: s.only(res), Definition: def}}, nil
 	}
 	list, err := exptypes.ParsePlatforms(res.Metadata)
 	if err != nil {
@@ -223,9 +223,9 @@ func (j *Job) targets(ctx context.Context, res *gateway.Result) ([]Target, error
 }
 
 // only is the platform of a build for one platform: what was asked for, or what the frontend chose.
-func (j *Job) only(res *gateway.Result) platforms.Platform {
-	if len(j.Request.Platforms) == 1 {
-		return j.Request.Platforms[0]
+func (s *Solve) only(res *gateway.Result) platforms.Platform {
+	if len(s.Request.Platforms) == 1 {
+		return s.Request.Platforms[0]
 	}
 	if list, err := exptypes.ParsePlatforms(res.Metadata); err == nil && len(list.Platforms) == 1 {
 		return platforms.FromOCI(list.Platforms[0].Platform)

@@ -24,7 +24,7 @@ func TestOptions(t *testing.T) {
 	t.Setenv("SOURCE_DATE_EPOCH", "")
 	options := func(t *testing.T, r solver.Request, exports ...solver.Export) client.SolveOpt {
 		t.Helper()
-		opt, err := (&solver.Job{Request: &r, Exports: exports}).Options()
+		opt, err := (&solver.Solve{Request: &r, Exports: exports}).Options()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -89,7 +89,7 @@ func TestOptions(t *testing.T) {
 	} {
 		t.Run("a wrong "+want, func(t *testing.T) {
 			request.Context = dir
-			_, err := (&solver.Job{Request: &request}).Options()
+			_, err := (&solver.Solve{Request: &request}).Options()
 			checkUsage(t, err, want)
 		})
 	}

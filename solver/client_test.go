@@ -111,17 +111,17 @@ func TestInfo(t *testing.T) {
 func TestBuildFails(t *testing.T) {
 	tree(t, "Dockerfile")
 	c := dial(t, func(s *grpc.Server) { controlapi.RegisterControlServer(s, &daemon{}) })
-	_, err := c.Build(t.Context(), solver.Job{Request: &solver.Request{}})
+	_, err := c.Build(t.Context(), solver.Solve{Request: &solver.Request{}})
 	var failure *solver.Failure
 	if !errors.As(err, &failure) || failure.Lost() {
 		t.Errorf("got %v", err)
 	}
 	over, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := c.Build(over, solver.Job{Request: &solver.Request{}}); !errors.Is(err, context.Canceled) {
+	if _, err := c.Build(over, solver.Solve{Request: &solver.Request{}}); !errors.Is(err, context.Canceled) {
 		t.Errorf("when interrupted: %v", err)
 	}
-	_, err = c.Build(t.Context(), solver.Job{Request: &solver.Request{Network: "x"}})
+	_, err = c.Build(t.Context(), solver.Solve{Request: &solver.Request{Network: "x"}})
 	checkUsage(t, err, "--network")
 }
 

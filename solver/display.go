@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -88,19 +87,20 @@ func (d *Display) flush(all chan<- *client.SolveStatus) {
 	}
 }
 
-// note shows lines as a step of mab's own that is already done.
-func (d *Display) note(name string, lines []string) {
+// note shows each line as a step of mab's own that is already done. Their names stay on a terminal, where logs go as soon as a step
+// is done.
+func (d *Display) note(lines []string) {
 	if d == nil || len(lines) == 0 {
 		return
 	}
 	now := time.Now()
-	vertex := &client.Vertex{Digest: digest.FromString(name), Name: name, Started: &now, Completed: &now}
-	d.notes <- &client.SolveStatus{
-		Vertexes: []*client.Vertex{vertex},
-		Logs: []*client.VertexLog{{
-			Vertex: vertex.Digest, Stream: 1, Timestamp: now, Data: []byte(strings.Join(lines, "\n") + "\n"),
-		}},
+	var out client.SolveStatus
+	for _, line := range lines {
+		out.Vertexes = append(out.Vertexes, &client.Vertex{
+			Digest: digest.FromString("mab " + line), Name: "[mab] " + line, Started: &now, Completed: &now,
+		})
 	}
+	d.notes <- &out
 }
 
 func newRef() string { return identity.NewID() }

@@ -53,17 +53,17 @@ func (s *Sources) Files() (map[string][]string, error) {
 // Stores returns how many OCI layouts the solver may read.
 func (s *Sources) Stores() int { return len(s.inner.stores) }
 
-// Options is what a job asks of BuildKit.
-func (j *Job) Options() (client.SolveOpt, error) {
-	s, err := j.Request.sources()
+// Options is what a solve asks of BuildKit.
+func (s *Solve) Options() (client.SolveOpt, error) {
+	src, err := s.Request.sources()
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
-	opt, err := j.options(s)
+	opt, err := s.options(src)
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
-	return opt, s.close()
+	return opt, src.close()
 }
 
 // Caches is caches.
@@ -92,7 +92,7 @@ func (d *Display) Follow(ctx context.Context, status <-chan *client.SolveStatus)
 }
 
 // Note is note.
-func (d *Display) Note(name string, lines []string) { d.note(name, lines) }
+func (d *Display) Note(lines []string) { d.note(lines) }
 
 // NewResult is result.
 func NewResult(ref string, resp *client.SolveResponse) (*Result, error) { return result(ref, resp) }

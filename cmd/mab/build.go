@@ -123,6 +123,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if len(b.request.Outputs) == 0 && !b.request.Push && !b.quiet {
+		_, _ = fmt.Fprintln(b.std.err, "mab: note: the result is in the cache only; to get it out: --push, or -o type=oci,dest=FILE, or -o DIR")
+	}
 	if line := result.String(); line != "" && !b.request.UsesStdout() {
 		_, _ = fmt.Fprintln(b.std.out, line)
 	}
