@@ -109,6 +109,11 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	return b.tell(result)
+}
+
+// tell writes the result where the user asked for it.
+func (b *buildCommand) tell(result *coordinator.Result) error {
 	if b.iidFile != "" {
 		if err := writeFile(b.iidFile, []byte(result.ID())); err != nil {
 			return err
