@@ -107,6 +107,7 @@ type run struct {
 	request *Request
 	client  *solver.Client
 	farm    []nodes.Node
+	limits  []solver.Limit
 	plan    *Plan
 	clock   clock
 }
@@ -118,7 +119,7 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 		return nil, err
 	}
 	out := &run{
-		cfg: c.cfg, request: r, client: client,
+		cfg: c.cfg, request: r, client: client, limits: info.Limits,
 		farm: []nodes.Node{{Name: nodes.Local, Info: nodes.Info{Survey: info.Survey}}},
 	}
 	if len(r.Platforms) == 0 && len(info.Platforms) > 0 {
@@ -143,7 +144,11 @@ func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, erro
 		return nil, err
 	}
 	r.clock.lap("plan")
-	return r.plan.Lines(), nil
+	var lines []string
+	for _, l := range r.limits {
+		lines = append(lines, nodes.Local+" is limited: "+l.String())
+	}
+	return append(lines, r.plan.Lines()...), nil
 }
 
 func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {

@@ -113,6 +113,8 @@ func registry(t testing.TB) string {
 type lab struct {
 	t    testing.TB
 	root string
+	// program is what runs mab: the program, or others that do it.
+	program []string
 	// dir is the working directory of commands.
 	dir string
 	env []string
@@ -126,7 +128,7 @@ func newLab(t testing.TB) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &lab{t: t, root: root, dir: t.TempDir()}
+	l := &lab{t: t, root: root, program: []string{mabBinary}, dir: t.TempDir()}
 	l.env = append(os.Environ(), "MAB_ROOT="+root, "MAB_RUNTIME_DIR="+root, "BUILDKIT_PROGRESS=plain")
 	t.Cleanup(func() {
 		if out := l.mab("serve", "--stop"); out.code != 0 {
@@ -174,7 +176,8 @@ func (l *lab) start(args ...string) *running {
 	l.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	r := &running{t: l.t, stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, cancel: cancel}
-	r.cmd = exec.CommandContext(ctx, mabBinary, args...)
+	line := slices.Concat(l.program, args)
+	r.cmd = exec.CommandContext(ctx, line[0], line[1:]...)
 	r.cmd.Dir, r.cmd.Env = l.dir, l.env
 	r.cmd.Stdout, r.cmd.Stderr = r.stdout, r.stderr
 	// A signal for the test must not reach the program.

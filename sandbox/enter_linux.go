@@ -5,8 +5,10 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -15,12 +17,33 @@ import (
 // Inside reports whether this process was started by Start.
 func Inside() bool { return os.Getenv(environ) != "" && os.Getpid() == 1 }
 
+// Own is the mode of the sandbox that this process is in; empty outside of one.
+func Own() Mode {
+	if !Inside() {
+		return ""
+	}
+	return Mode(os.Getenv(environ))
+}
+
 // OwnUser reports whether the process has a user namespace of its own. It is false outside a sandbox.
-func OwnUser() bool { return Inside() && os.Getenv(environ) == mode(true) }
+func OwnUser() bool { return Inside() && Own() != Plain }
 
 // Enter finishes the namespaces from inside: mounts made here stay here, mounts undone outside are let go of here too, and
-// /proc shows the new PID namespace. It must be called once, before anything that mounts or starts a process.
+// /proc shows the new PID namespace. It must be called once, before anything that mounts, starts a process or asks for the
+// user's id: where the ids are mapped late it starts the program again. A system that forbids it gives a *RefusedError.
 func Enter() error {
+	if err := passGate(); err != nil {
+		return fmt.Errorf("getting user ids: %w", err)
+	}
+	err := settle()
+	if refusal(err) || errors.Is(err, unix.EACCES) {
+		program, _ := os.Executable()
+		return explain(err, look(program))
+	}
+	return err
+}
+
+func settle() error {
 	// Slave, not private: a private copy would keep a disk busy that the host wants to unmount.
 	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
@@ -30,6 +53,43 @@ func Enter() error {
 	}
 	if OwnUser() {
 		return sealCgroups()
+	}
+	return nil
+}
+
+// passGate waits until the ids of a Ranges sandbox are mapped, and executes the program again, which makes the process root in
+// its namespace. It returns when that was done before, or in any other sandbox.
+func passGate() error {
+	if number, err := strconv.Atoi(os.Getenv(tieEnv)); err == nil {
+		return errors.Join(os.Unsetenv(tieEnv), tie(number))
+	}
+	text := os.Getenv(gateEnv)
+	number, err := strconv.Atoi(text)
+	if err != nil {
+		return nil //nolint:nilerr // no gate, no number
+	}
+	if n, err := unix.Read(number, make([]byte, 1)); n != 1 {
+		return fmt.Errorf("the parent is gone: %w", errors.Join(err, io.ErrUnexpectedEOF))
+	}
+	if err := errors.Join(os.Unsetenv(gateEnv), os.Setenv(tieEnv, text)); err != nil {
+		return err
+	}
+	return unix.Exec("/proc/self/exe", os.Args, os.Environ())
+}
+
+// tie binds this process to its parent again, which becoming root undid (prctl(2), PR_SET_PDEATHSIG). A parent that ended in
+// between is known by the gate, whose other end only it holds. Who leads a session was detached.
+func tie(gate int) error {
+	defer func() { _ = unix.Close(gate) }()
+	if session, err := unix.Getsid(0); err == nil && session == os.Getpid() {
+		return nil
+	}
+	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
+		return err
+	}
+	fds := []unix.PollFd{{Fd: int32(gate)}} //nolint:gosec // a descriptor is small
+	if n, err := unix.Poll(fds, 0); err == nil && n > 0 && fds[0].Revents&unix.POLLHUP != 0 {
+		return errors.New("the parent is gone")
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ func TestIdentity(t *testing.T) {
 		{"no number last", "0 0 x\n", nil, `reading id map: strconv.Atoi: parsing "x": invalid syntax`},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
-			got, err := sandbox.Identity(test.text)
+			got, err := sandbox.IdentityMap(test.text)
 			if test.err != "" {
 				if err == nil || err.Error() != test.err {
 					t.Fatalf("got error %v, want %s", err, test.err)

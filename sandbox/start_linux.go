@@ -3,7 +3,6 @@
 package sandbox
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -15,8 +14,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// environ marks a process that was started by Start. Its value tells whether the process got a user namespace.
+// environ marks a process that was started by Start. Its value is the Mode.
 const environ = "MAB_SANDBOX"
+
+// Mode is which users and groups a sandbox knows.
+type Mode string
+
+// The modes.
+const (
+	// Plain has no user namespace of its own, because the kernel refused one to root.
+	Plain Mode = "plain"
+	// Identity knows every id under its own number; root started it.
+	Identity Mode = "identity"
+	// Ranges knows the user who started it as root, and the user's subordinate ids (subuid(5)) as all others.
+	Ranges Mode = "ranges"
+	// Single knows the user who started it as root, and nobody else.
+	Single Mode = "single"
+)
 
 // Config says what Start starts. The zero value starts this program without arguments, tied to its parent.
 type Config struct {
@@ -35,16 +49,23 @@ type Config struct {
 	Detach bool
 }
 
-// refusals are how a kernel without user namespaces, or one that allows no more of them, answers (clone(2)). The first is that
-// of /proc/self/uid_map.
-var refusals = []syscall.Errno{unix.ENOENT, unix.EPERM, unix.ENOSPC, unix.EINVAL, unix.EUSERS}
-
-// Start starts the program in new user, PID and mount namespaces, or without a user namespace where the kernel refuses one.
-// The caller waits for the returned command. The program must call Enter before anything else.
+// Start starts the program in new user, PID and mount namespaces. For root without a user namespace where the kernel refuses
+// one; a plain user becomes root in the namespace, with the subordinate ids if there are any (see Shortage). The caller waits
+// for the returned command. The program must call Enter before anything else. A system that forbids it gives a *RefusedError.
 func Start(cfg Config) (*exec.Cmd, error) {
-	cmd, err := start(cfg, true)
-	if slices.ContainsFunc(refusals, func(r syscall.Errno) bool { return errors.Is(err, r) }) {
-		cmd, err = start(cfg, false)
+	if cfg.Path == "" {
+		var err error
+		if cfg.Path, err = os.Executable(); err != nil {
+			return nil, fmt.Errorf("starting in namespaces: %w", err)
+		}
+	}
+	start := startRoot
+	if os.Geteuid() != 0 {
+		start = startUser
+	}
+	cmd, err := start(cfg)
+	if refusal(err) {
+		err = explain(err, look(cfg.Path))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("starting in namespaces: %w", err)
@@ -52,21 +73,28 @@ func Start(cfg Config) (*exec.Cmd, error) {
 	return cmd, nil
 }
 
-func start(cfg Config, user bool) (*exec.Cmd, error) {
-	path := cfg.Path
-	if path == "" {
-		var err error
-		if path, err = os.Executable(); err != nil {
-			return nil, err
-		}
+func startRoot(cfg Config) (*exec.Cmd, error) {
+	cmd := cfg.command(Identity)
+	err := mapIdentity(cmd.SysProcAttr)
+	if err == nil {
+		err = cmd.Start()
 	}
-	cmd := exec.Command(path, cfg.Args...) //nolint:noctx // it may outlive every context of this process
+	if refusal(err) {
+		cmd = cfg.command(Plain)
+		err = cmd.Start()
+	}
+	return cmd, err
+}
+
+// command is the process before its ids are settled.
+func (cfg Config) command(mode Mode, more ...string) *exec.Cmd {
+	cmd := exec.Command(cfg.Path, cfg.Args...) //nolint:noctx // it may outlive every context of this process
 	env := cfg.Env
 	if env == nil {
 		env = os.Environ()
 	}
-	cmd.Env = append(slices.Clone(env), environ+"="+mode(user))
-	cmd.ExtraFiles = cfg.Extra
+	cmd.Env = append(append(slices.Clone(env), environ+"="+string(mode)), more...)
+	cmd.ExtraFiles = slices.Clone(cfg.Extra)
 	// A nil *os.File in an io.Reader is not a nil interface.
 	if cfg.Stdin != nil {
 		cmd.Stdin = cfg.Stdin
@@ -77,26 +105,16 @@ func start(cfg Config, user bool) (*exec.Cmd, error) {
 	if cfg.Stderr != nil {
 		cmd.Stderr = cfg.Stderr
 	}
-	attr := &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWPID | unix.CLONE_NEWNS}
+	if mode != Plain {
+		cmd.SysProcAttr.Cloneflags |= unix.CLONE_NEWUSER
+	}
 	if cfg.Detach {
-		attr.Setsid = true
+		cmd.SysProcAttr.Setsid = true
 	} else {
-		attr.Pdeathsig = syscall.SIGKILL
+		cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
 	}
-	if user {
-		if err := mapIdentity(attr); err != nil {
-			return nil, err
-		}
-	}
-	cmd.SysProcAttr = attr
-	return cmd, cmd.Start()
-}
-
-func mode(user bool) string {
-	if user {
-		return "user"
-	}
-	return "plain"
+	return cmd
 }
 
 // mapIdentity maps every id that this process knows onto itself.
@@ -109,7 +127,6 @@ func mapIdentity(attr *syscall.SysProcAttr) error {
 	if err != nil {
 		return err
 	}
-	attr.Cloneflags |= unix.CLONE_NEWUSER
 	attr.UidMappings, attr.GidMappings = uids, gids
 	attr.GidMappingsEnableSetgroups = true
 	return nil
@@ -118,7 +135,7 @@ func mapIdentity(attr *syscall.SysProcAttr) error {
 func readMap(path string) ([]syscall.SysProcIDMap, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("%w: %w", errNoMap, err)
 	}
 	return identity(string(text))
 }

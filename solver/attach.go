@@ -87,13 +87,3 @@ func (e *startError) Error() string {
 
 // Unwrap gives the cause.
 func (e *startError) Unwrap() error { return e.err }
-
-// rootError is a solver that would have to be started by a plain user.
-type rootError struct{}
-
-func (*rootError) Error() string { return "starting the solver: only root can, for now" }
-
-// Hint says how to go on.
-func (*rootError) Hint() string {
-	return "run it with sudo, or have root run: mab serve"
-}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"strings"
@@ -16,11 +15,6 @@ import (
 )
 
 const (
-	// ReadyFD is the descriptor on which a solver that was started on demand says that it answers.
-	ReadyFD = 3
-	// LockFD is that of the lock on starts, which the solver closes then.
-	LockFD = 4
-
 	startWait  = 60 * time.Second
 	maxLogSize = 4 << 20
 )
@@ -34,9 +28,6 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	}
 	if c, info, err := try(ctx, state); err == nil {
 		return c, info, nil
-	}
-	if os.Getuid() != 0 {
-		return nil, Info{}, &rootError{}
 	}
 	if err := os.MkdirAll(state.Runtime, 0o700); err != nil {
 		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
@@ -116,6 +107,11 @@ func launch(ctx context.Context, cfg AttachConfig, state State, lock *os.File) e
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
+		var told *toldError
+		if errors.As(err, &told) {
+			_ = cmd.Wait()
+			return &startError{err: err}
+		}
 		_ = cmd.Process.Kill()
 		ended := cmd.Wait()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
@@ -124,17 +120,6 @@ func launch(ctx context.Context, cfg AttachConfig, state State, lock *os.File) e
 		return &startError{err: ended, log: LogTail(state)}
 	}
 	return cmd.Process.Release()
-}
-
-// waitReady returns when the solver wrote a byte, and fails when it closed the pipe without one.
-func waitReady(ctx context.Context, ready *os.File) error {
-	if err := ready.SetReadDeadline(time.Now().Add(startWait)); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	_, err := io.ReadFull(ready, make([]byte, 1))
-	return err
 }
 
 func openLog(path string) (*os.File, error) {

@@ -41,6 +41,8 @@ type Info struct {
 	Platforms []platforms.Platform
 	// Survey is how each is run. Empty if the solver is not mab's.
 	Survey []emulation.Support
+	// Limits are what the solver does less well than it might. Empty if the solver is not mab's.
+	Limits []Limit
 }
 
 // Info asks the solver what it can run.
@@ -59,6 +61,11 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if text := workers[0].Labels[surveyLabel]; text != "" {
 		if err := json.Unmarshal([]byte(text), &info.Survey); err != nil {
 			return Info{}, fmt.Errorf("reading what the solver can run: %w", err)
+		}
+	}
+	if text := workers[0].Labels[limitsLabel]; text != "" {
+		if err := json.Unmarshal([]byte(text), &info.Limits); err != nil {
+			return Info{}, fmt.Errorf("reading what limits the solver: %w", err)
 		}
 	}
 	return info, nil

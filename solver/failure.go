@@ -111,6 +111,8 @@ func sourceRegistry(source string) string {
 var remedies = []struct{ words, hint string }{
 	{"target stage ", "name a stage of the Dockerfile: FROM IMAGE AS NAME"},
 	{"no space left on device", "the disk of the solver's state is full: make room there, or put the state elsewhere with --root (see mab serve --help for limits of the cache)"},
+	// containerd's words for an owner that the user namespace does not know.
+	{"number of subordinate IDs", "this user has too few subordinate ids for the image: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, and then: mab serve --stop"},
 	{"server gave HTTP response to HTTPS client", "%s speaks plain HTTP; if that is meant, allow it: --insecure-registry"},
 	{"certificate signed by unknown authority", "install the certificate of %s on this machine"},
 	{"connection refused", "nothing listens at %s; check host and port, and that the registry runs"},

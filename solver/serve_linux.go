@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -76,6 +77,14 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err := heal(state, cfg.Log); err != nil {
 		return err
 	}
+	found, err := exec.LookPath("runc")
+	if err != nil {
+		return err
+	}
+	program, limits, err := fit(state, found)
+	if err != nil {
+		return err
+	}
 	survey, err := Emulate(ctx, true, cfg.Log)
 	if err != nil {
 		return err
@@ -94,6 +103,7 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	defer cancel()
 	controller, err := newController(ctx, workerConfig{
 		root: state.Root, user: sandbox.OwnUser(), platforms: able.platforms, labels: able.labels, limits: cfg.Limits,
+		runc: program, limited: limits,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -4,10 +4,12 @@ package solver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
@@ -16,9 +18,6 @@ import (
 	ctdsnapshot "github.com/containerd/containerd/v2/core/snapshots"
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/containerd/containerd/v2/plugins/diff/walking"
-	"github.com/containerd/containerd/v2/plugins/snapshots/native"
-	"github.com/containerd/containerd/v2/plugins/snapshots/overlay"
-	"github.com/containerd/containerd/v2/plugins/snapshots/overlay/overlayutils"
 	"github.com/moby/buildkit/cache/metadata"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/cmd/buildkitd/config"
@@ -61,8 +60,11 @@ func (n *node) Exporter(name string, sm *session.Manager) (exporter.Exporter, er
 }
 
 type workerConfig struct {
-	root      string
-	user      bool
+	root string
+	user bool
+	// runc is the path of the program.
+	runc      string
+	limited   []Limit
 	platforms []ocispec.Platform
 	labels    map[string]string
 	hosts     docker.RegistryHosts
@@ -83,12 +85,16 @@ func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
 
 // workerOptions is runc.NewWorkerOpt of BuildKit, but for the databases: see unsynced.
 func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
-	name, snapshots, err := snapshotter(cfg.root)
+	layers, err := newLayers(cfg.root)
 	if err != nil {
 		return base.WorkerOpt{}, err
 	}
-	root := filepath.Join(cfg.root, "runc-"+name)
-	networks, proxy, mode, err := netproviders.Providers(netproviders.Opt{Mode: "host"})
+	name, root := layers.name, layers.directory
+	labels, err := workerLabels(cfg, layers)
+	if err != nil {
+		return base.WorkerOpt{}, err
+	}
+	networks, proxy, _, err := netproviders.Providers(netproviders.Opt{Mode: networkMode})
 	if err != nil {
 		return base.WorkerOpt{}, err
 	}
@@ -97,7 +103,7 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 		return base.WorkerOpt{}, err
 	}
 	exec, err := runcexecutor.New(runcexecutor.Opt{
-		Root: filepath.Join(root, "executor"), Rootless: cfg.user, ProcessMode: oci.ProcessSandbox,
+		Root: filepath.Join(root, "executor"), Rootless: cfg.user, CommandCandidates: []string{cfg.runc}, ProcessMode: oci.ProcessSandbox,
 		ResourceMonitor: monitor, ProxyProvider: proxy,
 	}, networks)
 	if err != nil {
@@ -111,7 +117,7 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	if err != nil {
 		return base.WorkerOpt{}, err
 	}
-	meta := ctdmetadata.NewDB(db, blobs, map[string]ctdsnapshot.Snapshotter{name: snapshots})
+	meta := ctdmetadata.NewDB(db, blobs, map[string]ctdsnapshot.Snapshotter{name: layers})
 	if err := meta.Init(context.Background()); err != nil {
 		return base.WorkerOpt{}, err
 	}
@@ -128,7 +134,7 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	}
 	store := containerdsnapshot.NewContentStore(meta.ContentStore(), namespace)
 	return base.WorkerOpt{
-		ID: id, Root: root, Labels: workerLabels(cfg.labels, name, mode),
+		ID: id, Root: root, Labels: labels,
 		Platforms: cfg.platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.root),
 		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
 		NetworkProviders: networks, ProxyProvider: proxy, Executor: hostNetwork{exec}, ResourceMonitor: monitor,
@@ -145,36 +151,30 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 // namespace is what BuildKit calls its share of containerd's databases.
 const namespace = "buildkit"
 
-func workerLabels(more map[string]string, snapshotter, network string) map[string]string {
+// networkMode puts steps into the network of the machine: a network of their own would need a helper program for a plain user,
+// and for root rules on the host.
+const networkMode = "host"
+
+func workerLabels(cfg workerConfig, layers *layers) (map[string]string, error) {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown"
 	}
 	out := map[string]string{
-		wlabel.Executor: "oci", wlabel.Snapshotter: snapshotter, wlabel.Hostname: host, wlabel.Network: network,
+		wlabel.Executor: "oci", wlabel.Snapshotter: layers.name, wlabel.Hostname: host, wlabel.Network: networkMode,
 		wlabel.OCIProcessMode: oci.ProcessSandbox.String(), wlabel.SELinuxEnabled: "false",
 	}
-	maps.Copy(out, more)
-	return out
-}
-
-// snapshotter prefers overlayfs. Without it every layer is a full copy: slow, but it works on any file system.
-func snapshotter(root string) (name string, s ctdsnapshot.Snapshotter, err error) {
-	if overlayutils.Supported(root) != nil {
-		name = "native"
-	} else {
-		name = "overlayfs"
+	limits := cfg.limited
+	if layers.limit != (Limit{}) {
+		limits = append(slices.Clone(limits), layers.limit)
 	}
-	dir := filepath.Join(root, "runc-"+name, "snapshots")
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		return "", nil, err
+	text, err := json.Marshal(limits)
+	if err != nil {
+		return nil, fmt.Errorf("writing down what limits the solver: %w", err)
 	}
-	if name == "native" {
-		s, err = native.NewSnapshotter(dir)
-	} else {
-		s, err = overlay.NewSnapshotter(dir, overlay.AsynchronousRemove)
-	}
-	return name, s, err
+	out[limitsLabel] = string(text)
+	maps.Copy(out, cfg.labels)
+	return out, nil
 }
 
 // gcPolicy is BuildKit's default with the user's limits put in.

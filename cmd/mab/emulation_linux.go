@@ -9,7 +9,6 @@ import (
 	"os"
 	"runtime"
 
-	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/sandbox"
 	"github.com/mab-build/mab/solver"
 )
@@ -21,13 +20,6 @@ func listEmulation(ctx context.Context, asJSON bool, std streams) error {
 			return err
 		}
 		survey, err := solver.Emulate(ctx, true, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
-		if err != nil {
-			return err
-		}
-		return printSurvey(std.out, survey, asJSON)
-	}
-	if os.Getuid() != 0 {
-		survey, err := emulation.Survey(ctx, emulation.SurveyConfig{})
 		if err != nil {
 			return err
 		}

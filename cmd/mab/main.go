@@ -22,10 +22,12 @@ func main() {
 	if reexec.Init() {
 		return
 	}
+	std := streams{os.Stdin, os.Stdout, os.Stderr}
+	shim(std)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once, by its default.
 	context.AfterFunc(ctx, stop)
-	os.Exit(run(ctx, os.Args[1:], streams{os.Stdin, os.Stdout, os.Stderr}))
+	os.Exit(run(ctx, os.Args[1:], std))
 }
 
 type streams struct {

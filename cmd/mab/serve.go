@@ -62,18 +62,16 @@ func (s *serveCommand) run(cmd *cobra.Command) error {
 	s.cfg.Limits.CacheSize = size
 	s.cfg.State = s.state
 	s.cfg.Log = slog.New(slog.NewTextHandler(s.std.err, nil))
-	if s.started {
-		s.cfg.Ready = tellParent
+	if !s.started {
+		return serve(cmd.Context(), s.cfg, os.Args[1:])
 	}
-	return serve(cmd.Context(), s.cfg, os.Args[1:])
-}
-
-// tellParent writes a byte to the pipe that the starting build waits on, and lets the next start go on.
-func tellParent() {
-	pipe := os.NewFile(solver.ReadyFD, "ready")
-	_, _ = pipe.Write([]byte{'\n'})
-	_ = pipe.Close()
-	_ = os.NewFile(solver.LockFD, "start lock").Close()
+	var parent solver.Parent
+	s.cfg.Ready = parent.Ready
+	err = serve(cmd.Context(), s.cfg, os.Args[1:])
+	if err != nil {
+		parent.Failed(err)
+	}
+	return err
 }
 
 const stopGrace = 10 * time.Second

@@ -27,10 +27,16 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 		}
 		return nil
 	}
+	state, err := cfg.State.Resolve()
+	if err != nil {
+		return err
+	}
+	// In there a plain user is root, whose state would be elsewhere.
+	env := append(os.Environ(), "MAB_ROOT="+state.Root, "MAB_RUNTIME_DIR="+state.Runtime)
 	// The child is killed when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	child, err := sandbox.Start(sandbox.Config{Args: args, Stdout: os.Stdout, Stderr: os.Stderr})
+	child, err := sandbox.Start(sandbox.Config{Args: args, Env: env, Stdout: os.Stdout, Stderr: os.Stderr})
 	if err != nil {
 		return err
 	}
@@ -49,4 +55,11 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 	}
 	// It was killed and could not say why.
 	return fmt.Errorf("running the solver: %w", err)
+}
+
+// shim is this program in the place of another; it does not return then.
+func shim(std streams) {
+	if err := solver.Shim(os.Args); err != nil {
+		os.Exit(report(std.err, err))
+	}
 }
