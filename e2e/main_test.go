@@ -115,6 +115,8 @@ type lab struct {
 	root string
 	// program is what runs mab: the program, or others that do it.
 	program []string
+	// attr is how it is started.
+	attr syscall.SysProcAttr
 	// dir is the working directory of commands.
 	dir string
 	env []string
@@ -180,8 +182,10 @@ func (l *lab) start(args ...string) *running {
 	r.cmd = exec.CommandContext(ctx, line[0], line[1:]...)
 	r.cmd.Dir, r.cmd.Env = l.dir, l.env
 	r.cmd.Stdout, r.cmd.Stderr = r.stdout, r.stderr
+	attr := l.attr
 	// A signal for the test must not reach the program.
-	r.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	attr.Setpgid = true
+	r.cmd.SysProcAttr = &attr
 	if err := r.cmd.Start(); err != nil {
 		l.t.Fatal(err)
 	}
