@@ -27,7 +27,7 @@ const module = "github.com/mab-build/mab"
 
 // layers are the rooms of docs/architecture.md, bottom to top. What is below a room's directory belongs to the room.
 var layers = [][]string{
-	{"platforms", "sandbox"},
+	{"platforms", "sandbox", "runc"},
 	{"emulation", "crossbuild", "manifestlist"},
 	{"nodes", "solver"},
 	{"coordinator"},
@@ -70,8 +70,8 @@ func forbidden(from, to string, inTest bool) string {
 		return to + " is in no room"
 	case fromRoom == toRoom:
 		return ""
-	case fromRoom == "sandbox":
-		return "sandbox imports nothing of ours"
+	case fromRoom == "sandbox", fromRoom == "runc":
+		return fromRoom + " imports nothing of ours"
 	case fromLayer == toLayer:
 		return "that is sideways"
 	case fromLayer < toLayer:
@@ -93,6 +93,7 @@ func TestForbidden(t *testing.T) {
 		{"sideways in a test", "solver", "nodes", true, "that is sideways"},
 		{"sandbox", "sandbox", "sandbox/init", false, ""},
 		{"sandbox is alone", "sandbox", "platforms", false, "sandbox imports nothing of ours"},
+		{"runc is alone", "runc", "platforms", false, "runc imports nothing of ours"},
 		{"e2e stays outside", "e2e", "coordinator", true, "it runs mab and imports none of it"},
 		{"examples use base images", "examples/demo", "e2e/bases", false, ""},
 		{"tests use base images", "solver", "e2e/bases", true, ""},

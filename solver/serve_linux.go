@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"time"
 
@@ -77,11 +76,7 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err := heal(state, cfg.Log); err != nil {
 		return err
 	}
-	found, err := exec.LookPath("runc")
-	if err != nil {
-		return err
-	}
-	program, limits, err := fit(state, found)
+	program, limits, err := findRunc(ctx, state, cfg.Log)
 	if err != nil {
 		return err
 	}

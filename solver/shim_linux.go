@@ -3,10 +3,12 @@
 package solver
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +17,7 @@ import (
 	"github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
+	"github.com/mab-build/mab/runc"
 	"github.com/mab-build/mab/sandbox"
 )
 
@@ -25,13 +28,18 @@ const (
 	shimEnv = "MAB_RUNC"
 )
 
-// fit returns the runc for the ids that this sandbox knows, and what it limits if they are few.
-func fit(state State, runc string) (string, []Limit, error) {
+// findRunc returns the program that is to run steps with the ids that this sandbox knows, and what it limits if they are few.
+func findRunc(ctx context.Context, state State, log *slog.Logger) (string, []Limit, error) {
+	found, err := runc.Find(ctx, runc.Config{Dir: state.runc()})
+	if err != nil {
+		return "", nil, err
+	}
+	log.Info("runc", "path", found.Path, "version", found.Version, "seccomp", found.Seccomp)
 	short, ok := sandbox.Short()
 	if !ok {
-		return runc, nil, nil
+		return found.Path, nil, nil
 	}
-	shim, err := linkShim(state.temp(), runc)
+	shim, err := linkShim(state.temp(), found.Path)
 	if err != nil {
 		return "", nil, fmt.Errorf("adapting runc to one user id: %w", err)
 	}
@@ -42,12 +50,12 @@ func fit(state State, runc string) (string, []Limit, error) {
 }
 
 // linkShim makes the program that BuildKit runs in place of runc.
-func linkShim(dir, runc string) (string, error) {
+func linkShim(dir, program string) (string, error) {
 	path := filepath.Join(dir, shimName)
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return "", err
 	}
-	return path, errors.Join(os.Setenv(shimEnv, runc), os.Symlink("/proc/self/exe", path))
+	return path, errors.Join(os.Setenv(shimEnv, program), os.Symlink("/proc/self/exe", path))
 }
 
 // Shim is runc for a sandbox that knows one id, if the program was called by that name: it takes out of a container's
@@ -61,8 +69,8 @@ func Shim(args []string) error {
 			return fmt.Errorf("adapting the container to one user id: %w", err)
 		}
 	}
-	runc := os.Getenv(shimEnv)
-	return fmt.Errorf("running %q: %w", runc, unix.Exec(runc, append([]string{runc}, args[1:]...), os.Environ()))
+	program := os.Getenv(shimEnv)
+	return fmt.Errorf("running %q: %w", program, unix.Exec(program, append([]string{program}, args[1:]...), os.Environ()))
 }
 
 // reduce takes the group of terminals out of a container: the kernel refuses a mount that names an id which has no place in the

@@ -66,6 +66,7 @@ func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
 func (s State) lock() string  { return filepath.Join(s.Root, "solver.lock") }
 func (s State) start() string { return filepath.Join(s.Runtime, "start.lock") }
 func (s State) temp() string  { return filepath.Join(s.Root, "tmp") }
+func (s State) runc() string  { return filepath.Join(s.Root, "runc") }
 
 // workers are the directories of BuildKit's worker, one for each snapshotter that was ever used: layers, and what describes them.
 func (s State) workers() []string {

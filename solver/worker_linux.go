@@ -103,8 +103,8 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 		return base.WorkerOpt{}, err
 	}
 	exec, err := runcexecutor.New(runcexecutor.Opt{
-		Root: filepath.Join(root, "executor"), Rootless: cfg.user, CommandCandidates: []string{cfg.runc}, ProcessMode: oci.ProcessSandbox,
-		ResourceMonitor: monitor, ProxyProvider: proxy,
+		Root: filepath.Join(root, "executor"), Rootless: cfg.user, ProcessMode: oci.ProcessSandbox,
+		ResourceMonitor: monitor, ProxyProvider: proxy, CommandCandidates: []string{cfg.runc},
 	}, networks)
 	if err != nil {
 		return base.WorkerOpt{}, err
