@@ -17,7 +17,7 @@ DIST     := amd64 arm64 riscv64
 BUILDKIT = $$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X github.com/moby/buildkit/version.Version=$(BUILDKIT)
 
-.PHONY: help build test lint fmt generate check e2e bench demo dist install clean
+.PHONY: help build test lint fmt generate check e2e bench demo runc dist install clean
 .PHONY: check-fmt check-tidy check-generate
 .DEFAULT_GOAL := help
 
@@ -58,12 +58,18 @@ check-fmt:
 
 check-tidy:
 	go mod tidy -diff
+	cd runc/module && go mod tidy -diff
 
 # What git sees must be the same before and after, be it committed or not.
 SNAPSHOT = { git diff; git ls-files -z --others --exclude-standard | xargs -0r sha256sum; } | sha256sum
 check-generate:
 	@before=$$($(SNAPSHOT)) && $(MAKE) --no-print-directory generate && after=$$($(SNAPSHOT)) && \
 	test "$$before" = "$$after" || { echo "generated files were stale: keep what make generate has just made"; exit 1; }
+
+runc: $(DIST:%=runc/carried/%.zst) ## the runc that releases carry, for each of their architectures; needs Debian's cross compilers
+
+runc/carried/%.zst: runc/module/make.sh runc/module/go.mod
+	runc/module/make.sh $*
 
 dist: ## static programs for Linux and their checksums in dist/
 	mkdir -p dist
@@ -74,7 +80,7 @@ install: build ## bin/mab into $(PREFIX)/bin
 	install -D -m 755 bin/mab $(DESTDIR)$(PREFIX)/bin/mab
 
 clean: ## remove what make made in this directory
-	rm -rf bin dist
+	rm -rf bin dist runc/carried
 
 $(LINT):
 	GOBIN=$(@D) go install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v$(GOLANGCI)
