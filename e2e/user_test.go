@@ -15,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
@@ -38,15 +39,14 @@ func newUserLab(t *testing.T, subordinate string, before ...string) *userLab {
 	home := filepath.Join(l.root, "home")
 	etc := filepath.Join(l.root, "etc")
 	program := filepath.Join(l.root, "mab")
-	for _, dir := range []string{home, etc, filepath.Join(l.root, "state"), filepath.Join(l.root, "run")} {
+	for _, dir := range []string{home, etc} {
 		if err := os.Mkdir(dir, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
 	account := fmt.Sprintf("root:x:0:0::/root:/bin/sh\ntester:x:%d:%[1]d::%s:/bin/sh\n", userID, home)
 	err := errors.Join(
-		os.Chmod(l.root, 0o755), os.Chown(home, userID, userID),
-		os.Chown(filepath.Join(l.root, "state"), userID, userID), os.Chown(filepath.Join(l.root, "run"), userID, userID),
+		os.Chmod(l.root, 0o755), os.Chown(l.root, userID, userID), os.Chown(home, userID, userID),
 		os.WriteFile(filepath.Join(etc, "passwd"), []byte(account), 0o644),
 		os.WriteFile(filepath.Join(etc, "subid"), []byte(subordinate), 0o644),
 		copyFile(program, mabBinary),
@@ -59,8 +59,7 @@ func newUserLab(t *testing.T, subordinate string, before ...string) *userLab {
 		"shift", fmt.Sprintf(`exec setpriv --reuid %d --regid %[1]d --clear-groups "$@"`, userID),
 	}), "\n")
 	l.program = []string{"unshare", "--mount", "sh", "-c", script, "sh", l.root, program}
-	l.env = append(l.env, "HOME="+home, "USER=tester", "TMPDIR="+home,
-		"MAB_ROOT="+filepath.Join(l.root, "state"), "MAB_RUNTIME_DIR="+filepath.Join(l.root, "run"))
+	l.env = append(l.env, "HOME="+home, "USER=tester", "TMPDIR="+home)
 	l.dir = home
 	return &userLab{l, home}
 }
@@ -148,19 +147,23 @@ RUN id -u > /tmp/id
 			t.Errorf("handlers of the host (-before +now):\n%s", diff)
 		}
 	})
+	t.Run("a killed solver leaves nothing", func(t *testing.T) {
+		l := l.on(t)
+		build := l.start("build", "--platform", both, l.context(map[string]string{
+			"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN " + forever + "\n",
+		}))
+		eventually(t, 30*time.Second, "both platforms run", func() bool { return len(l.containers(forever)) >= 2 })
+		f := l.family()
+		kill(t, l.solver(), syscall.SIGKILL)
+		wantLost(t, build.within(vanish))
+		l.gone(f)
+	})
 	t.Run("nothing is limited", func(t *testing.T) {
 		out := l.mab("build", l.context(map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"}))
 		if out.code != 0 || strings.Contains(out.stderr, "limited") {
 			t.Errorf("exit code %d:\n%s", out.code, out.stderr)
 		}
 	})
-}
-
-// solver is the process that listens on the lab's socket.
-func (l *userLab) solver() int {
-	at := *l.lab
-	at.root = filepath.Join(l.root, "run")
-	return at.solver()
 }
 
 func TestPlainUserWithoutSubordinateIDs(t *testing.T) {
@@ -218,7 +221,7 @@ func (l *userLab) on(t *testing.T) *userLab {
 
 func TestPlainUserWithoutOverlay(t *testing.T) {
 	// The kernel takes no overlayfs as the upper directory of another, as in most containers.
-	const over = `cd $1 && mkdir -p o/l o/u o/w && chown 64242:64242 o/u && mount -t overlay overlay -o lowerdir=o/l,upperdir=o/u,workdir=o/w state && cd -`
+	const over = `cd $1 && mkdir -p state o/l o/u o/w && chown 64242:64242 o/u && mount -t overlay overlay -o lowerdir=o/l,upperdir=o/u,workdir=o/w state && cd -`
 	for _, test := range []struct{ rule, before, snapshotter, says string }{
 		{"plain copies", "", "native", "every layer is a full copy"},
 		{"fuse-overlayfs", `[ -e $1/fuse ] || { mknod $1/fuse c 10 229 && chmod 666 $1/fuse; }; mount --bind $1/fuse /dev/fuse`, "fuse-overlayfs", "so fuse-overlayfs does it"},
@@ -226,6 +229,7 @@ func TestPlainUserWithoutOverlay(t *testing.T) {
 		t.Run(test.rule, func(t *testing.T) {
 			need(t, "fuse-overlayfs", "mount.fuse3")
 			l := newUserLab(t, enoughIDs, over, test.before)
+			l.env = append(l.env, "MAB_ROOT="+filepath.Join(l.root, "state"))
 			if test.before == "" {
 				l.env = append(l.env, "PATH=/usr/sbin:"+l.withoutFuse())
 			}
