@@ -9,7 +9,7 @@ type Config struct {
 	// Dir is where a carried runc is unpacked; it is made if need be, and belongs to this package. Only a program that
 	// carries none may leave it empty.
 	Dir string
-	// Path is searched as $PATH is. Empty: $PATH.
+	// Path is searched as $PATH is. Empty: $PATH, and then the directories named sbin.
 	Path string
 }
 

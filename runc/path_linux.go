@@ -24,10 +24,13 @@ var names = []string{"buildkit-runc", "runc"}
 // checkWait is how long a program may take to say its version, on a machine under load.
 const checkWait = 20 * time.Second
 
+// sbin is where distributions put runc, which the PATH of a plain user often leaves out.
+const sbin = ":/usr/local/sbin:/usr/sbin:/sbin"
+
 // lookUp returns the absolute path of the first program with one of the names.
 func lookUp(path string) (string, error) {
 	if path == "" {
-		path = os.Getenv("PATH")
+		path = os.Getenv("PATH") + sbin
 	}
 	for _, name := range names {
 		for _, dir := range filepath.SplitList(path) {
