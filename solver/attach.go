@@ -15,6 +15,8 @@ type AttachConfig struct {
 	State State
 	// Idle is how long a started solver waits without a connection before it stops. Zero: 15 minutes.
 	Idle time.Duration
+	// Note is told what the user should know before a solver is started. Nil: nobody is.
+	Note func(text string)
 }
 
 // DefaultIdle is how long a solver that was started on demand waits for the next build.

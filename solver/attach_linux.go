@@ -29,6 +29,10 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	if c, info, err := try(ctx, state); err == nil {
 		return c, info, nil
 	}
+	note, err := state.check()
+	if err != nil {
+		return nil, Info{}, err
+	}
 	if err := os.MkdirAll(state.Runtime, 0o700); err != nil {
 		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
 	}
@@ -42,6 +46,9 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	defer func() { _ = lock.Close() }()
 	if c, info, err := try(ctx, state); err == nil {
 		return c, info, nil
+	}
+	if note != "" && cfg.Note != nil {
+		cfg.Note(note)
 	}
 	if err := launch(ctx, cfg, state, lock); err != nil {
 		return nil, Info{}, err

@@ -87,3 +87,11 @@ func Heal(state State, log *slog.Logger) error { return heal(state, log) }
 func Settle(state State) error {
 	return settle(state)
 }
+
+// AdoptAs is adoptAs of a mab of this format and version.
+func AdoptAs(s State, format int, version string, log *slog.Logger) error {
+	return adoptAs(s, stamp{format, version}, log)
+}
+
+// RemoveAside is removeAside.
+func RemoveAside(ctx context.Context, root string) error { return removeAside(ctx, root) }

@@ -99,3 +99,17 @@ func NewResult(ref string, resp *client.SolveResponse) (*Result, error) { return
 
 // SurveyLabel is surveyLabel.
 const SurveyLabel = surveyLabel
+
+// Handle tells what a mab of this format and version would do with a state: use, or set aside.
+func Handle(s State, format int, version string) (string, error) {
+	self := stamp{format, version}
+	found, err := s.stamp(self)
+	if err != nil {
+		return "", err
+	}
+	what, err := handle(found, self, s.Root)
+	if err != nil {
+		return "", err
+	}
+	return map[handling]string{useState: "use", setAside: "set aside"}[what], nil
+}

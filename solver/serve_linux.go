@@ -66,6 +66,11 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
+	finish, err := adopt(ctx, state, cfg.Log)
+	if err != nil {
+		return err
+	}
+	defer finish()
 	if err := clean(state); err != nil {
 		return err
 	}
@@ -156,8 +161,11 @@ func stop(server *grpc.Server) {
 	server.GracefulStop()
 }
 
-// prepare makes the directories and the environment that BuildKit and runc need.
+// prepare makes the directories and the environment that BuildKit and runc need, unless the state is not for this mab.
 func prepare(state State) error {
+	if _, err := state.check(); err != nil {
+		return err
+	}
 	// BuildKit's file copies set exact modes and expect no umask.
 	unix.Umask(0)
 	fscopy.UmaskIsZero = true

@@ -19,6 +19,8 @@ type State struct {
 	// Runtime is the directory of the socket. Empty: Root if that was given, else /run/mab for root, $XDG_RUNTIME_DIR/mab
 	// for others.
 	Runtime string
+	// Version is what mab calls itself, in messages and in what it leaves in Root. Empty: dev.
+	Version string
 }
 
 // Resolve fills in the defaults and makes both paths absolute. It creates nothing.
@@ -34,7 +36,7 @@ func (s State) Resolve() (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	out := State{Root: root, Runtime: runtime}
+	out := State{Root: root, Runtime: runtime, Version: s.Version}
 	if len(out.Socket()) > maxSocketPath {
 		return State{}, &pathError{path: out.Socket()}
 	}

@@ -101,7 +101,7 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	}
 	b.request.Stdin = b.std.in
 	c := coordinator.New(coordinator.Config{
-		Attach:  solver.AttachConfig{State: b.state},
+		Attach:  b.attach(),
 		Display: display,
 		Stdout:  b.std.out,
 	})

@@ -89,7 +89,7 @@ func (o *options) withCache(ctx context.Context, do func(*solver.Client) error) 
 	if o.state.Fresh() {
 		return nil
 	}
-	client, _, err := solver.Attach(ctx, solver.AttachConfig{State: o.state})
+	client, _, err := solver.Attach(ctx, o.attach())
 	if err != nil {
 		return err
 	}

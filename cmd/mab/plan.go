@@ -12,7 +12,6 @@ import (
 
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/crossbuild"
-	"github.com/mab-build/mab/solver"
 )
 
 type planCommand struct {
@@ -44,7 +43,7 @@ steps run natively, under QEMU, or run nothing. Nothing is built.`,
 
 func (p *planCommand) run(cmd *cobra.Command) error {
 	p.request.Stdin = p.std.in
-	c := coordinator.New(coordinator.Config{Attach: solver.AttachConfig{State: p.state}})
+	c := coordinator.New(coordinator.Config{Attach: p.attach()})
 	plan, err := c.Plan(cmd.Context(), p.request)
 	if err != nil {
 		return err

@@ -20,7 +20,7 @@ type options struct {
 }
 
 func newRoot(std streams) *cobra.Command {
-	o := &options{std: std}
+	o := &options{std: std, state: solver.State{Version: version}}
 	cmd := &cobra.Command{
 		Use:           "mab",
 		Short:         "Build container images for many architectures",
@@ -51,6 +51,14 @@ func newRoot(std streams) *cobra.Command {
 	flags.StringVar(&o.state.Runtime, "runtime", os.Getenv("MAB_RUNTIME_DIR"), "`directory` of the solver's socket (env MAB_RUNTIME_DIR; default: --root if given, else /run/mab)")
 	cmd.AddCommand(newBuild(o), newPlan(o), newCache(o), newEmulation(o), newIndex(o), newServe(o))
 	return cmd
+}
+
+// attach says which solver a command talks to.
+func (o *options) attach() solver.AttachConfig {
+	return solver.AttachConfig{
+		State: o.state,
+		Note:  func(text string) { _, _ = fmt.Fprintf(o.std.err, "mab: note: %s\n", text) },
+	}
 }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
