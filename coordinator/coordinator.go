@@ -41,12 +41,21 @@ func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	run, err := c.start(ctx, &r)
+	in, err := r.Receive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := c.plan(ctx, &r, in)
+	return plan, errors.Join(err, in.Close())
+}
+
+func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*Plan, error) {
+	run, err := c.start(ctx, r)
 	if err != nil {
 		return nil, err
 	}
 	_, err = run.client.Build(ctx, solver.Solve{
-		Request: &r.Request, Decide: run.decide, DryRun: true, Display: c.cfg.Display,
+		Request: &r.Request, Input: in, Decide: run.decide, DryRun: true, Display: c.cfg.Display,
 	})
 	return run.plan, errors.Join(run.explain(ctx, err), run.client.Close())
 }
@@ -55,25 +64,32 @@ func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
 // registry, then archives of files, which only get their names. Each output is complete or absent, but for the files of a local
 // output. A build that fails has made none, unless it failed in making them: then those that were made before stay.
 func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
-	out, err := c.attempt(ctx, r)
-	// A solver that was just stopping when the build came has done nothing of it.
-	var early *earlyError
-	if errors.As(err, &early) {
-		out, err = c.attempt(ctx, r)
-	}
-	if errors.As(err, &early) {
-		return nil, early.err
-	}
-	return out, err
-}
-
-// attempt is Build on one solver. It fails with an earlyError if that went away before the plan was made.
-func (c *Coordinator) attempt(ctx context.Context, r Request) (*Result, error) {
-	began := time.Now()
 	if err := r.Validate(); err != nil {
 		return nil, err
 	}
-	d, err := newDelivery(&r, c.cfg.Stdout)
+	in, err := r.Receive(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.attempt(ctx, r, in)
+	// A solver that was just stopping when the build came has done nothing of it.
+	var early *earlyError
+	if errors.As(err, &early) {
+		out, err = c.attempt(ctx, r, in)
+	}
+	if errors.As(err, &early) {
+		err = early.err
+	}
+	if err := errors.Join(err, in.Close()); err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// attempt is Build on one solver. It fails with an earlyError if that went away before the plan was made.
+func (c *Coordinator) attempt(ctx context.Context, r Request, in *solver.Input) (*Result, error) {
+	began := time.Now()
+	d, err := newDelivery(ctx, &r, c.cfg.Stdout)
 	if err != nil {
 		return nil, err
 	}
@@ -81,11 +97,11 @@ func (c *Coordinator) attempt(ctx context.Context, r Request) (*Result, error) {
 	if err != nil {
 		return nil, errors.Join(err, d.close())
 	}
-	run.clock = clock{last: began}
+	run.input, run.clock = in, clock{last: began}
 	run.clock.lap("attach")
 	out, err := run.build(ctx, d)
 	var lost *LostError
-	if errors.As(err, &lost) && run.plan == nil && r.File != "-" {
+	if errors.As(err, &lost) && run.plan == nil {
 		err = &earlyError{err}
 	}
 	closing := run.client.Close()
@@ -105,6 +121,7 @@ func (e *earlyError) Unwrap() error { return e.err }
 type run struct {
 	cfg     Config
 	request *Request
+	input   *solver.Input
 	client  *solver.Client
 	farm    []nodes.Node
 	limits  []solver.Limit
@@ -153,7 +170,7 @@ func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, erro
 
 func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
 	solved, err := r.client.Build(ctx, solver.Solve{
-		Request: &r.request.Request, Exports: d.exports, Decide: r.decide, Display: r.cfg.Display,
+		Request: &r.request.Request, Input: r.input, Exports: d.exports, Decide: r.decide, Display: r.cfg.Display,
 	})
 	if err != nil {
 		return nil, d.explain(r.explain(ctx, err), r.plan != nil)

@@ -3,10 +3,13 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/opencontainers/go-digest"
 
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/platforms"
@@ -38,6 +41,14 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 			return err
 		}
 	}
+	// Engines come after files, for they may refuse.
+	for _, l := range d.layouts {
+		id, err := r.load(ctx, manifestlist.BlobDir(d.staging), l, index)
+		if err != nil {
+			return err
+		}
+		out.Loaded = cmp.Or(out.Loaded, id)
+	}
 	if len(d.refs) == 0 {
 		return nil
 	}
@@ -66,8 +77,28 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("checking the result:
 // Unwrap gives the finding.
 func (e *RefusedError) Unwrap() error { return e.err }
 
+// load loads one output into its engine, if it has one, and returns the image's ID there.
+func (r *run) load(ctx context.Context, from manifestlist.BlobDir, l layout, index manifestlist.Index) (id digest.Digest, err error) {
+	if l.engine == nil {
+		return "", nil
+	}
+	if !l.engine.HoldsIndexes() {
+		if index, err = withoutAttestations(r.request.Platforms, index); err != nil {
+			return "", err
+		}
+	}
+	err = r.cfg.Display.Show(ctx, "loading into "+l.engine.String(), func(ctx context.Context, tell solver.Progress) (err error) {
+		id, err = l.engine.Load(ctx, index, from, manifestlist.LoadConfig{Names: l.names, Progress: tell})
+		return err
+	})
+	return id, err
+}
+
 // layout writes one output that is made of blobs.
 func (r *run) layout(ctx context.Context, from manifestlist.BlobDir, l layout, index manifestlist.Index) error {
+	if l.engine != nil {
+		return nil
+	}
 	if l.Directory {
 		return manifestlist.WriteLayout(ctx, index, from, manifestlist.LayoutConfig{Dir: l.Dest, Names: l.names, Link: true})
 	}

@@ -3,6 +3,7 @@
 package coordinator
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
 
@@ -37,17 +39,23 @@ type delivery struct {
 	insecure bool
 }
 
-// layout is an OCI layout, as a directory or an archive, with the names that are written into it.
+// layout is an OCI layout, as a directory or an archive, or loaded into an engine, with the names that are written into it.
 type layout struct {
 	Output
 	names []manifestlist.Reference
+	// engine is where it is loaded. Nil: it is written.
+	engine *manifestlist.Engine
 }
 
 // insecureAttr is BuildKit's setting of an image output that allows plain HTTP and unknown certificates.
 const insecureAttr = "registry.insecure"
 
-// newDelivery checks the outputs of a request and makes the staging directory if one is needed. The caller closes it.
-func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
+// engineAttr is buildx's setting of a docker output that names the docker context of the engine.
+const engineAttr = "context"
+
+// newDelivery checks the outputs of a request, finds the engines that they are loaded into, and makes the staging directory if one is
+// needed. A request without platforms that is only loaded gets the engine's own. The caller closes it.
+func newDelivery(ctx context.Context, r *Request, stdout io.Writer) (*delivery, error) {
 	notes, err := parseAnnotations(r.Annotations)
 	if err != nil {
 		return nil, err
@@ -60,13 +68,16 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 	if r.Push && !slices.ContainsFunc(outputs, func(o Output) bool { return o.Type == outputImage }) {
 		outputs = append(outputs, Output{Type: outputImage, Attrs: settings(outputs)})
 	}
+	if r.Load && !slices.ContainsFunc(outputs, func(o Output) bool { return o.load() }) {
+		outputs = append(outputs, Output{Type: outputDocker, Attrs: settings(outputs)})
+	}
 	for _, o := range outputs {
 		if err := d.add(o, r.Push, stdout); err != nil {
 			return nil, errors.Join(err, d.close())
 		}
 	}
-	if len(r.Platforms) > 1 && slices.ContainsFunc(d.layouts, func(l layout) bool { return l.Type == outputDocker }) {
-		return nil, errors.Join(&platformsError{len(r.Platforms)}, d.close())
+	if err := d.engines(ctx, r, len(outputs)); err != nil {
+		return nil, errors.Join(err, d.close())
 	}
 	if d.image == nil {
 		return d, nil
@@ -78,12 +89,33 @@ func newDelivery(r *Request, stdout io.Writer) (*delivery, error) {
 	return d, nil
 }
 
-// settings are those of the first layout, for a push that has none of its own: both are of the same image.
+// engines opens the engines of a request with n outputs, and finds what they and docker archives cannot hold.
+func (d *delivery) engines(ctx context.Context, r *Request, n int) error {
+	for i := range d.layouts {
+		l := &d.layouts[i]
+		if l.load() {
+			var err error
+			if l.engine, err = manifestlist.OpenEngine(ctx, manifestlist.EngineConfig{Context: l.Attrs[engineAttr]}); err != nil {
+				return err
+			}
+			if own := l.engine.Platform(); n == 1 && len(r.Platforms) == 0 && own != (platforms.Platform{}) {
+				r.Platforms = []platforms.Platform{own}
+			}
+		}
+		if l.Type == outputDocker && len(r.Platforms) > 1 && (l.engine == nil || !l.engine.HoldsIndexes()) {
+			return &platformsError{len(r.Platforms), l.engine}
+		}
+	}
+	return nil
+}
+
+// settings are those of the first layout, for a push or a load that has none of its own: all are of the same image.
 func settings(outputs []Output) map[string]string {
 	for _, o := range outputs {
 		if o.layout() {
 			attrs := maps.Clone(o.Attrs)
 			delete(attrs, "name")
+			delete(attrs, engineAttr)
 			return attrs
 		}
 	}
@@ -117,7 +149,7 @@ func (d *delivery) add(o Output, push bool, stdout io.Writer) error {
 func (d *delivery) addImage(o Output, push bool) error {
 	attrs := map[string]string{}
 	for name, value := range o.Attrs {
-		if name != "name" && name != "push" && name != insecureAttr {
+		if name != "name" && name != "push" && name != insecureAttr && name != engineAttr {
 			attrs[name] = value
 		}
 	}
@@ -131,7 +163,7 @@ func (d *delivery) addImage(o Output, push bool) error {
 	}
 	switch {
 	case o.layout():
-		d.layouts = append(d.layouts, layout{o, names})
+		d.layouts = append(d.layouts, layout{Output: o, names: names})
 	case o.push() || push && o.Type == outputImage:
 		if len(names) == 0 {
 			return &noTagError{}
@@ -203,9 +235,12 @@ func (d *delivery) export() error {
 
 // stage makes the staging directory beside the first layout, so that blobs can become the layout's without being copied.
 func (d *delivery) stage() error {
-	near := ""
-	if dest := d.layouts[0].Dest; dest != "-" {
-		near = filepath.Dir(dest)
+	near := "" // that of temporary files
+	for _, l := range d.layouts {
+		if l.Dest != "-" && l.Dest != "" {
+			near = filepath.Dir(l.Dest)
+			break
+		}
 	}
 	dir, err := os.MkdirTemp(near, ".mab-staging-")
 	if err != nil {
@@ -220,6 +255,11 @@ func (d *delivery) close() error {
 	var errs []error
 	for _, a := range d.archives {
 		errs = append(errs, a.discard())
+	}
+	for _, l := range d.layouts {
+		if l.engine != nil {
+			l.engine.Close()
+		}
 	}
 	if d.staging != "" {
 		errs = append(errs, os.RemoveAll(d.staging))
@@ -267,15 +307,24 @@ func (*noTagError) Hint() string { return "name it with -t REGISTRY/REPOSITORY:T
 // Usage marks the error as the user's, for the exit code.
 func (*noTagError) Usage() bool { return true }
 
-// platformsError is a docker archive for several platforms.
-type platformsError struct{ n int }
+// platformsError is a docker archive, or an image in an engine, for several platforms.
+type platformsError struct {
+	n      int
+	engine *manifestlist.Engine
+}
 
 func (e *platformsError) Error() string {
+	if e.engine != nil {
+		return fmt.Sprintf("loading into %s: its image store holds one platform of an image, not %d", e.engine, e.n)
+	}
 	return fmt.Sprintf("understanding --output: a docker archive holds one platform, not %d", e.n)
 }
 
 // Hint names the form that holds several.
 func (e *platformsError) Hint() string {
+	if e.engine != nil {
+		return "name one with --platform, or write -o type=oci,dest=FILE, which holds all; Docker 25 and later hold all with the containerd image store"
+	}
 	return "name one with --platform, or write type=oci, which holds all"
 }
 

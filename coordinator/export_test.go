@@ -28,7 +28,7 @@ type Delivery struct {
 
 // NewDelivery is newDelivery.
 func NewDelivery(r *Request, stdout io.Writer) (*Delivery, error) {
-	d, err := newDelivery(r, stdout)
+	d, err := newDelivery(context.Background(), r, stdout)
 	if err != nil {
 		return nil, err
 	}

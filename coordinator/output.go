@@ -26,7 +26,7 @@ const (
 type Output struct {
 	// Type is image, registry, oci, docker, local, tar or cacheonly.
 	Type string
-	// Dest is a path, or - for standard output. Empty for image and registry.
+	// Dest is a path, or - for standard output. Empty for image and registry, and for docker if it is loaded into an engine.
 	Dest string
 	// Directory makes an oci or docker output a directory instead of a tar.
 	Directory bool
@@ -90,8 +90,8 @@ func (o *Output) check() error {
 
 func (o *Output) checkDest() error {
 	switch {
-	case o.Dest == "" && o.Type == outputDocker:
-		return errors.New("loading into an engine is not there yet: add dest=FILE")
+	case o.load():
+		return nil
 	case o.Dest == "":
 		return fmt.Errorf("type=%s needs dest=PATH", o.Type)
 	case o.Dest == "-" && o.Type == outputLocal:
@@ -127,6 +127,9 @@ func (o *Output) push() bool {
 	return o.Type == outputImage && yes
 }
 
+// load reports whether an output is loaded into an engine.
+func (o *Output) load() bool { return o.Type == outputDocker && o.Dest == "" }
+
 // layout reports whether an output is made of the image's blobs.
 func (o *Output) layout() bool { return o.Type == outputOCI || o.Type == outputDocker }
 
@@ -138,7 +141,7 @@ func (e *outputError) Error() string {
 
 // Hint shows the forms.
 func (e *outputError) Hint() string {
-	return "write --output DIR, or type=registry, or type=oci|docker|tar,dest=FILE, or type=oci,tar=false,dest=DIR, or type=local,dest=DIR"
+	return "write --output DIR, or type=registry, or type=docker, or type=oci|docker|tar,dest=FILE, or type=oci,tar=false,dest=DIR, or type=local,dest=DIR"
 }
 
 // Usage marks the error as the user's, for the exit code.

@@ -54,6 +54,10 @@ func TestParseOutput(t *testing.T) {
 		{"a comma in quotes", `type=local,"dest=a,b"`, coordinator.Output{Type: "local", Dest: "a,b", Attrs: attrs{}}, ""},
 		{"an equals sign in a path", "type=local,dest=a=b", coordinator.Output{Type: "local", Dest: "a=b", Attrs: attrs{}}, ""},
 
+		{"an engine", "type=docker", coordinator.Output{Type: "docker", Attrs: attrs{}}, ""},
+		{"a named engine", "type=docker,context=far", coordinator.Output{Type: "docker", Attrs: attrs{"context": "far"}}, ""},
+		{"a directory for an engine", "type=docker,tar=false", coordinator.Output{}, "type=docker is always an archive"},
+
 		{"nothing", "", coordinator.Output{}, `"": it is empty`},
 		{"no type", "dest=app.tar", coordinator.Output{}, "it has no type"},
 		{"an unknown type", "type=nydus,dest=a", coordinator.Output{}, `there is no type "nydus"`},
@@ -61,7 +65,6 @@ func TestParseOutput(t *testing.T) {
 		{"quotes that do not match", `type=local,"dest=a`, coordinator.Output{}, "its quotes do not match"},
 		{"a layout nowhere", "type=oci", coordinator.Output{}, "type=oci needs dest=PATH"},
 		{"files nowhere", "type=local", coordinator.Output{}, "type=local needs dest=PATH"},
-		{"an engine", "type=docker", coordinator.Output{}, "add dest=FILE"},
 		{"a directory on standard output", "type=local,dest=-", coordinator.Output{}, "use type=tar,dest=-"},
 		{"a layout's directory on standard output", "type=oci,tar=false,dest=-", coordinator.Output{}, "a directory cannot be written to standard output"},
 		{"a directory for docker load", "type=docker,tar=false,dest=a", coordinator.Output{}, "type=docker is always an archive"},

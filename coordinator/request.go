@@ -18,6 +18,8 @@ type Request struct {
 	Outputs []Output
 	// Push sends the result to the registry under every tag: short for an output of type registry.
 	Push bool
+	// Load loads the result into an engine: short for an output of type docker without destination.
+	Load bool
 	// Annotations are [LEVEL:]NAME=VALUE, LEVEL being index, manifest, index-descriptor or manifest-descriptor.
 	Annotations []string
 	// Strategies are those that the user allows. Empty: all.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mab-build/mab/crossbuild"
@@ -22,6 +23,8 @@ type Result struct {
 	Refs []manifestlist.Reference
 	// Images are those of the platforms, in the order asked for. Empty if no image was delivered.
 	Images []manifestlist.Image
+	// Loaded is the ID of the image in the engine that it was loaded into, which is not always its digest. Empty: into none.
+	Loaded digest.Digest
 	Plan   *Plan
 	// Ref is the build's name in the solver's history.
 	Ref string
@@ -49,21 +52,26 @@ func (c *clock) lap(name string) {
 	c.last = now
 }
 
-// String is the result as a command line can use it: what was pushed by digest, else the digest, else nothing.
+// String is the result as a command line can use it: what was pushed by digest, else its ID, else nothing.
 func (r *Result) String() string {
 	if r.Descriptor.Digest == "" {
 		return ""
 	}
 	if len(r.Refs) == 0 {
-		return r.Descriptor.Digest.String()
+		return r.ID()
 	}
 	ref := r.Refs[0]
 	ref.Tag, ref.Digest = "", r.Descriptor.Digest
 	return ref.Familiar()
 }
 
-// ID is the digest of the result, empty if there is no image.
-func (r *Result) ID() string { return r.Descriptor.Digest.String() }
+// ID is what docker run takes if the result was loaded, else its digest; empty if there is no image.
+func (r *Result) ID() string {
+	if r.Loaded != "" {
+		return r.Loaded.String()
+	}
+	return r.Descriptor.Digest.String()
+}
 
 // Metadata is the content of --metadata-file: the keys of docker buildx, and mab's own about each platform.
 // https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file

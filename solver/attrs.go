@@ -138,19 +138,28 @@ func (r *Request) entitlements() []string {
 	return r.Allow
 }
 
+// hostGateway is docker's word for the address of the machine that a container runs on. Steps are in that machine's network, so it is
+// the loopback address.
+const hostGateway, hostGatewayIP = "host-gateway", "127.0.0.1"
+
 func extraHosts(list []string) (string, error) {
 	var out []string
 	for _, entry := range list {
 		// Docker takes both NAME:IP and NAME=IP; the second form is clear for IPv6.
-		name, ip, ok := strings.Cut(entry, "=")
+		name, ips, ok := strings.Cut(entry, "=")
 		if !ok {
-			name, ip, ok = strings.Cut(entry, ":")
+			name, ips, ok = strings.Cut(entry, ":")
 		}
-		ip = strings.Trim(ip, "[]")
-		if !ok || name == "" || net.ParseIP(ip) == nil {
-			return "", &usageError{"--add-host " + quote(entry), "write NAME:IP, for example db:10.0.0.7"}
+		for ip := range strings.SplitSeq(ips, ",") {
+			if ip == hostGateway {
+				ip = hostGatewayIP
+			}
+			ip = strings.TrimSuffix(strings.TrimPrefix(ip, "["), "]")
+			if !ok || name == "" || net.ParseIP(ip) == nil {
+				return "", &usageError{"--add-host " + quote(entry), "write NAME:IP, for example db:10.0.0.7 or db:host-gateway"}
+			}
+			out = append(out, name+"="+ip)
 		}
-		out = append(out, name+"="+ip)
 	}
 	return strings.Join(out, ","), nil
 }

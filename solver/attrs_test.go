@@ -179,7 +179,9 @@ func TestExtraHosts(t *testing.T) {
 		{"no address", "db", ""},
 		{"no name", ":10.0.0.7", ""},
 		{"no number", "db:localhost", ""},
-		{"two addresses", "db:10.0.0.7,10.0.0.8", ""},
+		{"two addresses", "db:10.0.0.7,[::1]", "db=10.0.0.7,db=::1"},
+		{"the machine that the step is on", "host.docker.internal:host-gateway", "host.docker.internal=127.0.0.1"},
+		{"an address and a word", "db:10.0.0.7,other", ""},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			got, err := solver.ExtraHosts([]string{test.entry})

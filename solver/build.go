@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
+	"github.com/docker/cli/cli/config"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
@@ -23,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/platforms"
 )
 
@@ -52,6 +54,8 @@ type Export struct {
 // Solve is one build on one node: a request, what to leave behind, and who may still say no.
 type Solve struct {
 	Request *Request
+	// Input is what the request received; it stays the caller's. Nil: the request wants none.
+	Input   *Input
 	Exports []Export
 	// Decide is asked once, when the graphs are known. Nil: go on.
 	Decide Decide
@@ -73,16 +77,26 @@ var errDryRun = errors.New("not to be solved")
 
 // Build runs the frontend, lets Decide look at the graphs, and solves.
 func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
-	src, err := s.Request.sources()
+	if s.Input == nil && s.Request.receives() {
+		return nil, errors.New("building: the request's input was not received")
+	}
+	src, err := s.Request.sources(s.Input)
 	if err != nil {
 		return nil, err
 	}
 	opt, err := s.options(src)
 	if err != nil {
-		return nil, errors.Join(err, src.close())
+		return nil, err
 	}
 	var stopped error
 	build := func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
+		if err := src.fetch(ctx, gw); err != nil {
+			var own *contextError
+			if errors.As(err, &own) {
+				stopped = err
+			}
+			return nil, err
+		}
 		res, err := gw.Solve(ctx, gateway.SolveRequest{Frontend: "dockerfile.v0", FrontendOpt: opt.FrontendAttrs})
 		if err != nil {
 			return nil, err
@@ -95,7 +109,6 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		return res, nil
 	}
 	resp, err := c.solve(ctx, opt, build, s.Display)
-	err = errors.Join(err, src.close())
 	switch {
 	case errors.Is(stopped, errDryRun):
 		return &Result{}, nil
@@ -127,6 +140,8 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		return client.SolveOpt{}, err
 	}
 	maps.Copy(attrs, src.attrs)
+	docker := config.LoadDefaultConfigFile(io.Discard)
+	maps.Copy(attrs, proxyArgs(docker.Proxies, manifestlist.EngineHost(manifestlist.EngineConfig{}), attrs))
 	session, err := r.attachables()
 	if err != nil {
 		return client.SolveOpt{}, err
@@ -134,6 +149,9 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	imports, exports, err := r.caches()
 	if err != nil {
 		return client.SolveOpt{}, err
+	}
+	if len(src.uploads) > 0 {
+		session = append(session, src.uploads)
 	}
 	opt := client.SolveOpt{
 		FrontendAttrs:       attrs,

@@ -4,6 +4,7 @@ package solver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -101,6 +102,64 @@ func (d *Display) note(lines []string) {
 		})
 	}
 	d.notes <- &out
+}
+
+// Progress tells how far a part of a step is: done of total, in bytes. The same id tells of the same part.
+type Progress func(id string, done, total int64)
+
+// Show shows a step of mab's own while do runs, after the steps of the build. The first byte and the last are shown, and in between
+// what is worth it: do may report as often as it likes, but from one goroutine.
+func (d *Display) Show(ctx context.Context, name string, do func(context.Context, Progress) error) error {
+	if d == nil {
+		return do(ctx, func(string, int64, int64) {})
+	}
+	step := &client.Vertex{Digest: digest.FromString("mab " + name), Name: "[mab] " + name}
+	status := make(chan *client.SolveStatus)
+	var group errgroup.Group
+	group.Go(func() error { return d.follow(ctx, status) })
+	began := time.Now()
+	step.Started = &began
+	tell := func(parts ...*client.VertexStatus) {
+		copied := *step
+		status <- &client.SolveStatus{Vertexes: []*client.Vertex{&copied}, Statuses: parts}
+	}
+	tell()
+	parts := map[string]*part{}
+	err := do(ctx, func(id string, done, total int64) {
+		p, ok := parts[id]
+		if !ok {
+			p = &part{began: time.Now()}
+			parts[id] = p
+		}
+		if s := p.status(step.Digest, id, done, total); s != nil {
+			tell(s)
+		}
+	})
+	ended := time.Now()
+	step.Completed = &ended
+	if err != nil {
+		step.Error = err.Error()
+	}
+	tell()
+	close(status)
+	return errors.Join(err, group.Wait())
+}
+
+// part is one part of a step that is shown.
+type part struct{ began, shown time.Time }
+
+// status is what is to be shown of a part; nil: nothing new.
+func (p *part) status(step digest.Digest, id string, done, total int64) *client.VertexStatus {
+	now := time.Now()
+	if done < total && now.Sub(p.shown) < 100*time.Millisecond {
+		return nil
+	}
+	p.shown = now
+	out := &client.VertexStatus{ID: id, Vertex: step, Name: id, Current: done, Total: total, Timestamp: now, Started: &p.began}
+	if done >= total {
+		out.Completed = &now
+	}
+	return out
 }
 
 func newRef() string { return identity.NewID() }

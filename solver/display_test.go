@@ -3,6 +3,8 @@
 package solver_test
 
 import (
+	"context"
+	"errors"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -83,5 +85,53 @@ func TestDisplay(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	})
+}
+
+func TestShow(t *testing.T) {
+	failure := errors.New("refused")
+	show := func(t *testing.T, end error) string {
+		t.Helper()
+		var out strings.Builder
+		d, err := solver.NewDisplay(&out, "plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Show(t.Context(), "loading", func(_ context.Context, tell solver.Progress) error {
+			for done := range int64(1 << 16) {
+				tell("sending", done, 1<<16)
+			}
+			tell("sending", 1<<16, 1<<16)
+			return end
+		})
+		if !errors.Is(err, end) {
+			t.Errorf("got %v, want %v", err, end)
+		}
+		return out.String()
+	}
+	t.Run("the step, its bytes and its end are shown, not every report", func(t *testing.T) {
+		got := show(t, nil)
+		for _, want := range []string{"#1 [mab] loading\n", "#1 sending 65.54kB / 65.54kB", "done\n", "#1 DONE"} {
+			if !strings.Contains(got, want) {
+				t.Errorf("%q is not in\n%s", want, got)
+			}
+		}
+		if strings.Count(got, "\n") > 50 {
+			t.Errorf("too much:\n%s", got)
+		}
+	})
+	t.Run("so is a failure", func(t *testing.T) {
+		if got := show(t, failure); !strings.Contains(got, "#1 ERROR: refused") {
+			t.Errorf("got\n%s", got)
+		}
+	})
+	t.Run("nobody looks", func(t *testing.T) {
+		var none *solver.Display
+		if err := none.Show(t.Context(), "loading", func(_ context.Context, tell solver.Progress) error {
+			tell("sending", 1, 2)
+			return failure
+		}); !errors.Is(err, failure) {
+			t.Errorf("got %v", err)
+		}
 	})
 }

@@ -4,9 +4,12 @@ package solver
 
 import (
 	"context"
+	"errors"
 	"os"
 
+	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/session"
 )
 
 // Attrs is attrs.
@@ -19,18 +22,28 @@ func ExtraHosts(list []string) (string, error) { return extraHosts(list) }
 
 // Sources is sources, and what of it the tests look at.
 func (r *Request) Sources() (*Sources, error) {
-	s, err := r.sources()
+	if _, err := r.sources(nil); err != nil {
+		return nil, err
+	}
+	in, err := r.Receive(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	return &Sources{s}, nil
+	s, err := r.sources(in)
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	return &Sources{in, s}, nil
 }
 
 // Sources wraps sources.
-type Sources struct{ inner *sources }
+type Sources struct {
+	input *Input
+	inner *sources
+}
 
-// Close is close.
-func (s *Sources) Close() error { return s.inner.close() }
+// Close closes the input.
+func (s *Sources) Close() error { return s.input.Close() }
 
 // Attrs are those for the frontend.
 func (s *Sources) Attrs() map[string]string { return s.inner.attrs }
@@ -50,20 +63,27 @@ func (s *Sources) Files() (map[string][]string, error) {
 	return out, nil
 }
 
+// Uploads are what the solver may pull from the session.
+func (s *Sources) Uploads() session.Attachable { return s.inner.uploads }
+
+// ProxyArgs is proxyArgs.
+func ProxyArgs(all map[string]configfile.ProxyConfig, host string, given map[string]string) map[string]string {
+	return proxyArgs(all, host, given)
+}
+
+// OverSSH is overSSH.
+func OverSSH(context string) bool { return overSSH(context) }
+
 // Stores returns how many OCI layouts the solver may read.
 func (s *Sources) Stores() int { return len(s.inner.stores) }
 
 // Options is what a solve asks of BuildKit.
 func (s *Solve) Options() (client.SolveOpt, error) {
-	src, err := s.Request.sources()
+	src, err := s.Request.sources(s.Input)
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
-	opt, err := s.options(src)
-	if err != nil {
-		return client.SolveOpt{}, err
-	}
-	return opt, src.close()
+	return s.options(src)
 }
 
 // Caches is caches.

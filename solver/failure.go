@@ -109,13 +109,25 @@ func sourceRegistry(source string) string {
 // remedies are the words of containerd and BuildKit by which failures are known that a user can mend, the most telling first. %s
 // stands for the registry.
 var remedies = []struct{ words, hint string }{
+	{`"git": executable file not found`, "the solver fetches repositories with git: install it on this machine, then: mab serve --stop"},
+	{"cannot run ssh", "git fetches this repository by ssh: install the ssh client on this machine"},
+	{`"xz": executable file not found`, "the solver unpacks xz with the program of that name: install it, or pack with gzip or zstd"},
+	{"repository does not contain ref", "name a branch, tag or commit that the repository has; they are listed by: git ls-remote URL"},
+	{"could not read Username", "the repository wants credentials: --secret id=GIT_AUTH_TOKEN,env=VARIABLE, or an ssh URL with --ssh default"},
+	{"Authentication failed", "the repository wants other credentials: --secret id=GIT_AUTH_TOKEN,env=VARIABLE"},
+	{"Permission denied (publickey", "the repository wants a key that it knows: --ssh default=$HOME/.ssh/id_ed25519, or ssh-add it to the agent"},
+	{"error fetching default branch for repository", "check the URL of the repository, and that this machine reaches it"},
+	{"invalid response status 404", "there is nothing at that URL; a git repository is recognised by its URL's end: .git"},
+	{"invalid response status 40", "the server refuses that URL to everybody; fetch it yourself and give it as a file: mab build FILE.tar"},
+	{"failed to read dockerfile: unexpected EOF", "the archive is damaged, or ends too early; pack it again"},
+	{"failed to read dockerfile: open ", "the context has no such file; -f names another, as a path in the context"},
 	{"target stage ", "name a stage of the Dockerfile: FROM IMAGE AS NAME"},
 	{"no space left on device", "the disk of the solver's state is full: make room there, or put the state elsewhere with --root (see mab serve --help for limits of the cache)"},
 	// containerd's words for an owner that the user namespace does not know.
 	{"number of subordinate IDs", "this user has too few subordinate ids for the image: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, and then: mab serve --stop"},
 	{"server gave HTTP response to HTTPS client", "%s speaks plain HTTP; if that is meant, allow it: --insecure-registry"},
 	{"certificate signed by unknown authority", "install the certificate of %s on this machine"},
-	{"connection refused", "nothing listens at %s; check host and port, and that the registry runs"},
+	{"connection refused", "nothing listens at %s; check host and port, and that the server runs"},
 	{"no such host", "this machine cannot find the address of %s; check its spelling and the network"},
 	{"insufficient_scope", "%s wants other credentials; log in: docker login %[1]s"},
 	{"401 Unauthorized", "%s wants other credentials; log in: docker login %[1]s"},

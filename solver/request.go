@@ -12,11 +12,12 @@ import (
 // Request is one build as its user asked for it, in the words of `docker buildx build`. Flags bind to its fields. The zero value
 // builds the Dockerfile of the current directory for the platform of the solver, and keeps only the cache.
 type Request struct {
-	// Context is a directory or the URL of a git repository or a tar archive. Empty: the current directory.
+	// Context is a directory, a tar file, the URL of a git repository or of a tar archive, or - for Stdin. Empty: the current
+	// directory.
 	Context string
-	// File is the Dockerfile: a path, or - for Stdin. Empty: Dockerfile in the context.
+	// File is the Dockerfile: a path, an http(s) URL, or - for Stdin. Empty: Dockerfile in the context.
 	File string
-	// Stdin is read once where File is -.
+	// Stdin is read by Receive where Context or File is -.
 	Stdin io.Reader
 	// Target is the stage to build. Empty: the last.
 	Target string
@@ -24,7 +25,7 @@ type Request struct {
 	Platforms []platforms.Platform
 	// BuildArgs and Labels are NAME=VALUE; a build argument without = takes its value from the environment.
 	BuildArgs, Labels []string
-	// NamedContexts are NAME=PATH|URL|docker-image://REF|oci-layout://DIR[:TAG|@DIGEST]|target:NAME.
+	// NamedContexts are NAME=PATH|URL|docker-image://REF|oci-layout://DIR[:TAG][@DIGEST].
 	NamedContexts []string
 	// Secrets and SSH are in docker's form: id=NAME[,src=FILE|env=VAR] and default|ID[=SOCKET|KEY[,KEY]].
 	Secrets, SSH []string
@@ -41,7 +42,7 @@ type Request struct {
 	Attests []string
 	// Network is the network of RUN: default, none or host.
 	Network string
-	// AddHosts are NAME:IP.
+	// AddHosts are NAME:IP[,IP]; the IP host-gateway is the machine that the step runs on.
 	AddHosts []string
 	// ShmSize is the size of /dev/shm in docker's form (64m); Ulimits are TYPE=SOFT[:HARD].
 	ShmSize string
@@ -52,7 +53,8 @@ type Request struct {
 	Allow []string
 }
 
-// Validate looks for what is wrong with the request itself, before anything is started. It reads no standard input.
+// Validate looks for what is wrong with the request itself, before anything is started. It reads no standard input: of what comes
+// from there, Receive finds the faults.
 func (r *Request) Validate() error {
 	if _, err := r.attrs(os.LookupEnv); err != nil {
 		return err
@@ -63,12 +65,6 @@ func (r *Request) Validate() error {
 	if _, err := r.attachables(); err != nil {
 		return err
 	}
-	if r.File == "-" {
-		return nil
-	}
-	src, err := r.sources()
-	if err != nil {
-		return err
-	}
-	return src.close()
+	_, err := r.sources(nil)
+	return err
 }

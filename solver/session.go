@@ -14,6 +14,7 @@ import (
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/session/auth/authprovider"
 	"github.com/moby/buildkit/session/sshforward/sshprovider"
+	"github.com/moby/buildkit/util/gitutil"
 )
 
 // attachables is what the solver may ask this machine for while it builds: credentials, secrets and ssh agents. They stay
@@ -29,8 +30,12 @@ func (r *Request) attachables() ([]session.Attachable, error) {
 		}
 		out = append(out, secrets)
 	}
-	if len(r.SSH) > 0 {
-		agents, err := build.ParseSSH(r.SSH)
+	keys := r.SSH
+	if len(keys) == 0 && overSSH(r.Context) {
+		keys = []string{"default"} // as docker buildx does
+	}
+	if len(keys) > 0 {
+		agents, err := build.ParseSSH(keys)
 		if err != nil {
 			return nil, &usageError{"--ssh: " + err.Error(), "write default, or ID=SOCKET, or ID=KEYFILE[,KEYFILE]"}
 		}
@@ -41,6 +46,12 @@ func (r *Request) attachables() ([]session.Attachable, error) {
 		out = append(out, provider)
 	}
 	return out, nil
+}
+
+// overSSH reports whether a context is a git repository that is fetched by ssh.
+func overSSH(context string) bool {
+	url, err := gitutil.ParseURL(context)
+	return err == nil && url.Scheme == gitutil.SSHProtocol
 }
 
 // caches parses --cache-from and --cache-to.

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,65 +25,98 @@ const (
 	dockerfileName = "dockerfile"
 )
 
-// sources is what the solver reads from this machine during a build: directories and OCI layouts. The caller closes it.
+// sources is what the solver reads from this machine during a build: directories, archives and OCI layouts. It owns nothing that
+// would have to be closed: archives are the input's.
 type sources struct {
-	attrs  map[string]string
-	dirs   map[string]fsutil.FS
-	stores map[string]content.Store
-	temp   string
+	attrs   map[string]string
+	dirs    map[string]fsutil.FS
+	stores  map[string]content.Store
+	uploads uploads
+	// page is the Dockerfile that the solver is to fetch from url before the frontend starts. Nil: none is.
+	page *textFile
+	url  string
 }
 
-func (s *sources) close() error {
-	if s.temp == "" {
-		return nil
-	}
-	return os.RemoveAll(s.temp)
-}
-
-// sources opens the context, the Dockerfile and the named contexts of a request.
-func (r *Request) sources() (*sources, error) {
+// sources opens the context, the Dockerfile and the named contexts of a request. Without the input that the request wants, what
+// would come from there is left out.
+func (r *Request) sources(in *Input) (*sources, error) {
 	s := &sources{attrs: map[string]string{}, dirs: map[string]fsutil.FS{}, stores: map[string]content.Store{}}
-	err := s.mainContext(r)
-	for _, entry := range r.NamedContexts {
-		if err == nil {
-			err = s.named(entry)
-		}
+	if err := s.mainContext(r, in); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return nil, errors.Join(err, s.close())
+	for _, entry := range r.NamedContexts {
+		if err := s.named(entry); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *sources) mainContext(r *Request) error {
-	dir := r.Context
-	if dir == "" {
-		dir = "."
-	}
-	if dir == "-" {
-		return &usageError{"the context -", "give a directory or a URL; to read the Dockerfile from standard input, use: -f - DIR"}
+func (s *sources) mainContext(r *Request, in *Input) error {
+	dir := cmp.Or(r.Context, ".")
+	switch {
+	case dir == stdinName && r.File == stdinName:
+		return &usageError{"- for the context and -f - together: standard input is one of them",
+			"put the Dockerfile into the archive and name it there (mab build -f FILE -), or give a directory: mab build -f - DIR"}
+	case dir == stdinName && in != nil && in.archive == nil:
+		s.dirs[contextName] = &textFile{}
+		s.text(in.dockerfile)
+		return nil
+	case dir == stdinName, isFile(dir):
+		return s.archived(r, in)
 	}
 	// As for docker buildx, a directory that is there wins over the URL that it looks like: github.com/me/app.
 	if info, err := os.Stat(dir); (err != nil || !info.IsDir()) && remote(dir) {
 		s.attrs[contextName] = dir
-		if r.File != "" && r.File != "-" {
-			s.attrs["filename"] = r.File
-			return nil
-		}
-		if r.File == "" {
-			return nil
-		}
-	} else if err := s.dir(contextName, dir); err != nil {
+		return s.within(r, in)
+	}
+	if err := s.dir(contextName, dir); err != nil {
 		return err
 	}
-	return s.dockerfile(r, dir)
+	return s.dockerfile(r, in, dir)
+}
+
+// archived is a context in a tar. The Dockerfile is in there too, unless it is fetched.
+func (s *sources) archived(r *Request, in *Input) error {
+	if in == nil {
+		if r.Context == stdinName {
+			return nil
+		}
+		file, err := openTar(r.Context)
+		if err != nil {
+			return err
+		}
+		return file.Close()
+	}
+	s.uploads = append(s.uploads, in.archive)
+	s.attrs[contextName] = in.archive.url()
+	return s.within(r, in)
+}
+
+// within finds the Dockerfile of a context that is not a directory here: as with docker buildx, a relative path is one in the context.
+func (s *sources) within(r *Request, in *Input) error {
+	switch {
+	case r.File == "":
+		return nil
+	case r.File == stdinName, webPage(r.File), filepath.IsAbs(r.File) && len(s.uploads) == 0:
+		return s.dockerfile(r, in, "")
+	}
+	s.attrs["filename"] = r.File
+	return nil
 }
 
 // dockerfile finds the Dockerfile as docker does: a path given with -f is relative to the current directory, and only its
 // directory is shown to the solver.
-func (s *sources) dockerfile(r *Request, dir string) error {
-	if r.File == "-" {
-		return s.fromStdin(r.Stdin)
+func (s *sources) dockerfile(r *Request, in *Input, dir string) error {
+	switch {
+	case r.File == stdinName && in == nil:
+		return nil
+	case r.File == stdinName:
+		s.text(in.dockerfile)
+		return nil
+	case webPage(r.File):
+		s.url, s.page = r.File, s.text(nil)
+		return nil
 	}
 	path := r.File
 	if path == "" {
@@ -100,36 +132,25 @@ func (s *sources) dockerfile(r *Request, dir string) error {
 	if err != nil || info.IsDir() {
 		return &dockerfileError{path: path, dir: err == nil, given: r.File != ""}
 	}
-	if s.attrs[contextName] != "" {
-		// A local Dockerfile for a remote context is a second source, under a name of its own.
-		s.attrs["dockerfilekey"] = dockerfileName
-	}
+	s.own()
 	s.attrs["filename"] = filepath.Base(path)
 	return s.dir(dockerfileName, filepath.Dir(path))
 }
 
-func (s *sources) fromStdin(in io.Reader) error {
-	if in == nil {
-		return &usageError{"-f -", "pipe a Dockerfile into standard input"}
-	}
-	temp, err := os.MkdirTemp("", "mab-dockerfile-")
-	if err != nil {
-		return fmt.Errorf("keeping the Dockerfile of standard input: %w", err)
-	}
-	s.temp = temp
-	out, err := os.Create(filepath.Join(temp, "Dockerfile"))
-	if err != nil {
-		return fmt.Errorf("keeping the Dockerfile of standard input: %w", err)
-	}
-	_, err = io.Copy(out, in)
-	if err := errors.Join(err, out.Close()); err != nil {
-		return fmt.Errorf("reading the Dockerfile from standard input: %w", err)
-	}
+// own makes a local Dockerfile for a context that is fetched a second source, under a name of its own.
+func (s *sources) own() {
 	if s.attrs[contextName] != "" {
 		s.attrs["dockerfilekey"] = dockerfileName
 	}
-	s.attrs["filename"] = "Dockerfile"
-	return s.dir(dockerfileName, temp)
+}
+
+// text makes a Dockerfile of what is in memory.
+func (s *sources) text(content []byte) *textFile {
+	file := &textFile{name: "Dockerfile", content: content}
+	s.own()
+	s.attrs["filename"] = file.name
+	s.dirs[dockerfileName] = file
+	return file
 }
 
 func (s *sources) dir(name, path string) error {
@@ -161,7 +182,10 @@ func (s *sources) named(entry string) error {
 	}
 	key := "context:" + name
 	switch {
-	case strings.HasPrefix(value, "docker-image://"), strings.HasPrefix(value, "target:"), remote(value):
+	case strings.HasPrefix(value, "target:"):
+		return &usageError{"--build-context " + quote(entry) + ": targets are of bake files",
+			"build that target first with -o type=oci,tar=false,dest=DIR, then write " + name + "=oci-layout://DIR"}
+	case strings.HasPrefix(value, "docker-image://"), remote(value):
 		s.attrs[key] = value
 		return nil
 	case strings.HasPrefix(value, "oci-layout://"):
@@ -225,19 +249,26 @@ func plain(c rune) rune {
 
 // remote reports whether the solver fetches a context by itself.
 func remote(s string) bool {
-	if strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://") {
+	if webPage(s) {
 		return true
 	}
 	_, ok, _ := dfgitutil.ParseGitRef(s)
 	return ok
 }
 
-// contextError is a context that is not there.
+func webPage(s string) bool {
+	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
+}
+
+// contextError is a context that is not there, or none.
 type contextError struct{ path, what, hint string }
 
 const layoutHint = "write NAME=oci-layout://DIR:TAG or NAME=oci-layout://DIR@DIGEST; DIR holds index.json and blobs"
 
 func (e *contextError) Error() string {
+	if e.path == stdinName {
+		return "reading standard input: it " + e.what
+	}
 	return fmt.Sprintf("opening the context %q: it %s", e.path, e.what)
 }
 

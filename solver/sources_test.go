@@ -70,6 +70,14 @@ func TestSources(t *testing.T) {
 		{"so is an archive", nil, solver.Request{Context: "http://example.com/app.tar"}, attrs{"context": "http://example.com/app.tar"}, files{}},
 		{"-f is a path in a fetched context", nil, solver.Request{Context: git, File: "ci/Dockerfile"},
 			attrs{"context": git, "filename": "ci/Dockerfile"}, files{}},
+		{"but not if it is absolute: then it is one here", []string{"ci/prod.dockerfile"}, solver.Request{Context: git, File: "WD/ci/prod.dockerfile"},
+			attrs{"context": git, "dockerfilekey": "dockerfile", "filename": "prod.dockerfile"}, files{"dockerfile": {"prod.dockerfile"}}},
+		{"a Dockerfile may be fetched", []string{"main.go"}, solver.Request{File: "https://example.com/Dockerfile"},
+			attrs{"filename": "Dockerfile"}, files{"context": {"main.go"}, "dockerfile": {"Dockerfile"}}},
+		{"also for a context that is fetched", nil, solver.Request{Context: git, File: "https://example.com/Dockerfile"},
+			attrs{"context": git, "dockerfilekey": "dockerfile", "filename": "Dockerfile"}, files{"dockerfile": {"Dockerfile"}}},
+		{"a Dockerfile from standard input has an empty context", []string{"main.go"}, solver.Request{Context: "-", Stdin: strings.NewReader("FROM scratch")},
+			attrs{"filename": "Dockerfile"}, files{"dockerfile": {"Dockerfile"}}},
 		{"-f - goes with a fetched context, as a source of its own", nil, solver.Request{Context: git, File: "-", Stdin: strings.NewReader("FROM scratch")},
 			attrs{"context": git, "dockerfilekey": "dockerfile", "filename": "Dockerfile"}, files{"dockerfile": {"Dockerfile"}}},
 		{"what looks like a repository is one", nil, solver.Request{Context: "github.com/me/app"}, attrs{"context": "github.com/me/app"}, files{}},
@@ -79,6 +87,9 @@ func TestSources(t *testing.T) {
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			tree(t, test.tree...)
+			if wd, err := os.Getwd(); err == nil {
+				test.request.File = strings.Replace(test.request.File, "WD", wd, 1)
+			}
 			checkSources(t, &test.request, test.attrs, test.files)
 		})
 	}
@@ -206,12 +217,15 @@ func TestSourcesErrors(t *testing.T) {
 		hint    string
 	}{
 		{"no context", solver.Request{Context: "none"}, `opening the context "none": it does not exist`, "mab build ."},
-		{"a file as context", solver.Request{Context: "main.go"}, `opening the context "main.go": it is not a directory`, "mab build ."},
-		{"a context from standard input", solver.Request{Context: "-"}, "understanding the context -", "-f - DIR"},
+		{"a Dockerfile as context", solver.Request{Context: "main.go"}, `opening the context "main.go": it is neither a directory nor a tar archive`, "mab build -f main.go ."},
+		{"a device as context", solver.Request{Context: os.DevNull}, `opening the context "/dev/null": it is not a directory`, "mab build ."},
+		{"standard input for both", solver.Request{Context: "-", File: "-"}, "understanding - for the context and -f - together: standard input is one of them", "mab build -f FILE -"},
 		{"no Dockerfile", solver.Request{Context: "empty"}, `opening the Dockerfile "empty/Dockerfile": it does not exist`, "name it with -f FILE"},
 		{"a wrong -f", solver.Request{File: "app.dockerfile"}, `opening the Dockerfile "app.dockerfile": it does not exist`, "not to the context"},
 		{"a directory as -f", solver.Request{File: "empty"}, `opening the Dockerfile "empty": it is a directory`, "not to the context"},
-		{"-f - without input", solver.Request{File: "-"}, "understanding -f -", "pipe a Dockerfile"},
+		{"-f - without input", solver.Request{File: "-"}, "understanding -: there is no standard input", "pipe a Dockerfile"},
+		{"a target of a bake file", solver.Request{Context: "app", NamedContexts: []string{"x=target:base"}},
+			`understanding --build-context "x=target:base": targets are of bake files`, "x=oci-layout://DIR"},
 		{"no named context", solver.Request{Context: "app", NamedContexts: []string{"x=none"}}, `opening the context "none": it does not exist`, ""},
 		{"a named context without a name", solver.Request{Context: "app", NamedContexts: []string{"=app"}}, `understanding --build-context "=app"`, "NAME=PATH"},
 		{"a named context without a value", solver.Request{Context: "app", NamedContexts: []string{"x="}}, `understanding --build-context "x="`, "NAME=PATH"},
@@ -227,41 +241,6 @@ func TestSourcesErrors(t *testing.T) {
 				t.Errorf("got the hint of %#v, want %q in it", err, test.hint)
 			}
 		})
-	}
-}
-
-// TestStdinIsNotKept has nothing left of a Dockerfile from standard input, be the build good or not.
-func TestStdinIsNotKept(t *testing.T) {
-	tree(t, "main.go")
-	temp := t.TempDir()
-	t.Setenv("TMPDIR", temp)
-	left := func() []string {
-		t.Helper()
-		entries, err := os.ReadDir(temp)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var names []string
-		for _, e := range entries {
-			names = append(names, e.Name())
-		}
-		return names
-	}
-	request := solver.Request{File: "-", Stdin: strings.NewReader("FROM scratch")}
-	s, err := request.Sources()
-	if err != nil || len(left()) != 1 {
-		t.Fatalf("error %v; meanwhile there is %q", err, left())
-	}
-	if err := s.Close(); err != nil || len(left()) > 0 {
-		t.Errorf("error %v; after a build %q is left", err, left())
-	}
-	for _, request := range []solver.Request{
-		{File: "-", Stdin: strings.NewReader("FROM scratch"), NamedContexts: []string{"x=none"}},
-		{File: "-", Stdin: io.MultiReader(strings.NewReader("FROM"), broken{})},
-	} {
-		if _, err := request.Sources(); err == nil || len(left()) > 0 {
-			t.Errorf("after %v, %q is left", err, left())
-		}
 	}
 }
 
@@ -290,8 +269,10 @@ func TestValidate(t *testing.T) {
 			}
 		})
 	}
-	if err := (&solver.Request{File: "-", Stdin: broken{}}).Validate(); err != nil {
-		t.Errorf("standard input was read: %v", err)
+	for _, request := range []solver.Request{{File: "-", Stdin: broken{}}, {Context: "-", Stdin: broken{}}} {
+		if err := request.Validate(); err != nil {
+			t.Errorf("standard input was read: %v", err)
+		}
 	}
 	if entries, err := os.ReadDir(os.TempDir()); err != nil || len(entries) > 0 {
 		t.Errorf("error %v; left is %v", err, entries)

@@ -28,7 +28,8 @@ func newBuild(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "build [flags] [CONTEXT]",
 		Short: "Build an image for one or many platforms",
-		Long: `Build an image for one or many platforms from a Dockerfile and a context, as docker buildx build does.
+		Long: `Build an image for one or many platforms from a Dockerfile and a context, as docker buildx build does. The context is a
+directory, a tar file, the URL of a git repository or a tar, or - for a tar or a Dockerfile on standard input.
 
 Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else the digest.`,
 		Example: `  mab build --platform linux/amd64,linux/arm64 -t registry.example/app:1.0 --push .
@@ -54,7 +55,7 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.Var((*platformList)(&r.Platforms), "platform", "build for these `platforms`, in this order (linux/arm64,linux/amd64; repeatable)")
 	flags.StringArrayVarP(&r.Tags, "tag", "t", nil, "`reference` of the result (repeatable)")
-	flags.StringVarP(&r.File, "file", "f", "", "the Dockerfile, - for standard input (default CONTEXT/Dockerfile)")
+	flags.StringVarP(&r.File, "file", "f", "", "the Dockerfile: a path, a URL, or - for standard input (default CONTEXT/Dockerfile)")
 	flags.StringVar(&r.Target, "target", "", "the `stage` to build")
 	flags.StringArrayVar(&r.BuildArgs, "build-arg", nil, "`NAME=VALUE` of a build argument (repeatable)")
 	flags.StringArrayVar(&r.Labels, "label", nil, "`NAME=VALUE` of a label of the image (repeatable)")
@@ -67,13 +68,14 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.BoolVar(&r.Pull, "pull", false, "look for new versions of base images")
 	flags.VarP((*outputList)(&r.Outputs), "output", "o", "what to make: `type=oci|docker|local|tar|image|registry[,dest=PATH]` (repeatable)")
 	flags.BoolVar(&r.Push, "push", false, "push to the registry: short for -o type=registry")
+	flags.BoolVar(&r.Load, "load", false, "load into Docker or podman: short for -o type=docker")
 	flags.StringArrayVar(&r.CacheFrom, "cache-from", nil, "read a cache: `type=registry,ref=…|type=local,src=…` (repeatable)")
 	flags.StringArrayVar(&r.CacheTo, "cache-to", nil, "write the cache: `type=registry,ref=…|type=local,dest=…|type=inline` (repeatable)")
 	flags.StringVar(&r.Provenance, "provenance", "", "provenance of the image: `true|false|mode=min|mode=max` (default mode=min)")
 	flags.StringVar(&r.SBOM, "sbom", "", "bill of materials of the image: `true|false|generator=IMAGE`")
 	flags.StringArrayVar(&r.Attests, "attest", nil, "an attestation: `type=provenance|sbom[,KEY=VALUE…]` (repeatable)")
 	flags.StringVar(&r.Network, "network", "", "network of RUN: default, none or host")
-	flags.StringSliceVar(&r.AddHosts, "add-host", nil, "`NAME:IP` known to RUN")
+	flags.StringSliceVar(&r.AddHosts, "add-host", nil, "`NAME:IP` known to RUN; the IP host-gateway is this machine (repeatable)")
 	flags.StringVar(&r.ShmSize, "shm-size", "", "size of /dev/shm")
 	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "`TYPE=SOFT[:HARD]` of RUN (repeatable)")
 	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN; without effect where steps get none, as in the local solver")
@@ -100,6 +102,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 		}
 	}
 	b.request.Stdin = b.std.in
+	if b.request.CgroupParent != "" && !b.quiet {
+		_, _ = fmt.Fprintln(b.std.err, "mab: note: --cgroup-parent has no effect: steps of the local solver get no control groups")
+	}
 	c := coordinator.New(coordinator.Config{
 		Attach:  b.attach(),
 		Display: display,
@@ -128,8 +133,8 @@ func (b *buildCommand) tell(result *coordinator.Result) error {
 			return err
 		}
 	}
-	if len(b.request.Outputs) == 0 && !b.request.Push && !b.quiet {
-		_, _ = fmt.Fprintln(b.std.err, "mab: note: the result is in the cache only; to get it out: --push, or -o type=oci,dest=FILE, or -o DIR")
+	if len(b.request.Outputs) == 0 && !b.request.Push && !b.request.Load && !b.quiet {
+		_, _ = fmt.Fprintln(b.std.err, "mab: note: the result is in the cache only; to get it out: --push, --load, or -o type=oci,dest=FILE, or -o DIR")
 	}
 	if line := result.String(); line != "" && !b.request.UsesStdout() {
 		_, _ = fmt.Fprintln(b.std.out, line)

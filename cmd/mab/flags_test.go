@@ -55,6 +55,7 @@ func TestRequestFlags(t *testing.T) {
 			r.Outputs = []coordinator.Output{{Type: "oci", Dest: "a", Attrs: map[string]string{}}, {Type: "local", Dest: "out"}}
 		})},
 		{[]string{"--push"}, set(func(r *request) { r.Push = true })},
+		{[]string{"--load"}, set(func(r *request) { r.Load = true })},
 		{[]string{"--cache-from=type=registry,ref=a", "--cache-from=b"}, set(func(r *request) { r.CacheFrom = []string{"type=registry,ref=a", "b"} })},
 		{[]string{"--cache-to=type=inline"}, set(func(r *request) { r.CacheTo = []string{"type=inline"} })},
 		{[]string{"--provenance=mode=max"}, set(func(r *request) { r.Provenance = "mode=max" })},
