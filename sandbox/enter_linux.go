@@ -44,8 +44,7 @@ func Enter() error {
 }
 
 func settle() error {
-	// Slave, not private: a private copy would keep a disk busy that the host wants to unmount.
-	if err := unix.Mount("", "/", "", unix.MS_SLAVE|unix.MS_REC, ""); err != nil {
+	if err := detach(); err != nil {
 		return fmt.Errorf("making mounts private: %w", err)
 	}
 	if err := unix.Mount("proc", "/proc", "proc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, ""); err != nil {
