@@ -33,18 +33,6 @@ const (
 	calmAfter  = 2 * time.Second // how long after the last connection the databases are written out
 )
 
-// ServeConfig says how Serve runs. The zero value serves the current user's state until ctx ends.
-type ServeConfig struct {
-	State State
-	// Idle stops the solver after that long without a connection. Zero or less: never.
-	Idle   time.Duration
-	Limits Limits
-	// Ready is told once when the socket answers.
-	Ready func()
-	// Log takes what mab itself has to say. Nil discards. BuildKit logs by logrus, to standard error.
-	Log *slog.Logger
-}
-
 // Serve runs the solver until ctx ends or it has been idle, and leaves no socket behind. It must run inside a sandbox.
 func Serve(ctx context.Context, cfg ServeConfig) error {
 	if cfg.Log == nil {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"time"
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
 	ctdmetadata "github.com/containerd/containerd/v2/core/metadata"
@@ -200,12 +199,4 @@ func gcPolicy(limits Limits, root string) []client.PruneInfo {
 		out = append(out, client.PruneInfo{All: true, KeepDuration: limits.CacheAge})
 	}
 	return out
-}
-
-// Limits bound what a solver keeps. A zero field means BuildKit's default.
-type Limits struct {
-	// CacheSize is the most the cache may take on disk, in bytes.
-	CacheSize int64
-	// CacheAge is how long an unused cache entry is kept.
-	CacheAge time.Duration
 }
