@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/mount"
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/util/grpcerrors"
@@ -168,6 +169,10 @@ func prepare(state State) error {
 		if err := os.Setenv(name, value); err != nil {
 			return fmt.Errorf("setting %s: %w", name, err)
 		}
+	}
+	// containerd has looked at TMPDIR before main began.
+	if err := mount.SetTempMountLocation(state.temp()); err != nil {
+		return fmt.Errorf("making the directory of mounts: %w", err)
 	}
 	return nil
 }
