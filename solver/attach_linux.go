@@ -4,6 +4,7 @@ package solver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -127,6 +128,23 @@ func launch(ctx context.Context, cfg AttachConfig, state State, lock *os.File) e
 		return &startError{err: ended, log: LogTail(state)}
 	}
 	return cmd.Process.Release()
+}
+
+// waitReady returns when the solver answered, and fails when it closed the pipe without.
+func waitReady(ctx context.Context, ready *os.File) error {
+	if err := ready.SetReadDeadline(time.Now().Add(startWait)); err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	var a answer
+	if err := json.NewDecoder(ready).Decode(&a); err != nil {
+		return err
+	}
+	if a.Error != "" {
+		return &toldError{a}
+	}
+	return nil
 }
 
 func openLog(path string) (*os.File, error) {

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -72,20 +71,6 @@ func TestDefaultState(t *testing.T) {
 	}
 }
 
-func TestAttachAsPlainUser(t *testing.T) {
-	state := solver.State{Root: filepath.Join(t.TempDir(), "root")}
-	asNobody(t, func() {
-		_, _, err := solver.Attach(t.Context(), solver.AttachConfig{State: state})
-		var hinted interface{ Hint() string }
-		if !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), "mab serve") {
-			t.Errorf("got %v", err)
-		}
-	})
-	if _, err := os.Stat(state.Root); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("something was made: %v", err)
-	}
-}
-
 func TestArgs(t *testing.T) {
 	state := solver.State{Root: "/a", Runtime: "/b"}
 	for _, test := range []struct {
@@ -119,7 +104,7 @@ func TestWaitReady(t *testing.T) {
 		say  func(solver *os.File, interrupt func()) error
 		want error
 	}{
-		{"the solver is ready", func(w *os.File, _ func()) error { _, err := w.WriteString("\n"); return err }, nil},
+		{"the solver is ready", func(w *os.File, _ func()) error { _, err := w.WriteString("{}\n"); return err }, nil},
 		{"the solver ended", func(w *os.File, _ func()) error { return w.Close() }, io.EOF},
 		{"the build was interrupted", func(_ *os.File, interrupt func()) error { interrupt(); return nil }, os.ErrDeadlineExceeded},
 	} {
@@ -138,6 +123,23 @@ func TestWaitReady(t *testing.T) {
 				t.Errorf("got %v, want %v", err, test.want)
 			}
 		})
+	}
+}
+
+// A solver that does not come up says why, with the mend.
+func TestWaitForASolverThatFails(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = r.Close(), w.Close() }()
+	if _, err := w.WriteString(`{"error":"no runc","hint":"install it"}`); err != nil {
+		t.Fatal(err)
+	}
+	err = solver.WaitReady(t.Context(), r)
+	var hinted interface{ Hint() string }
+	if !errors.As(err, &hinted) || err.Error() != "no runc" || hinted.Hint() != "install it" {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -3,11 +3,9 @@
 package solver
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"os"
-	"time"
 )
 
 const (
@@ -48,23 +46,6 @@ func (p *Parent) tell(a answer) {
 type answer struct {
 	Error string `json:"error,omitempty"`
 	Hint  string `json:"hint,omitempty"`
-}
-
-// waitReady returns when the solver answered, and fails when it closed the pipe without.
-func waitReady(ctx context.Context, ready *os.File) error {
-	if err := ready.SetReadDeadline(time.Now().Add(startWait)); err != nil {
-		return err
-	}
-	stop := context.AfterFunc(ctx, func() { _ = ready.SetReadDeadline(time.Unix(1, 0)) })
-	defer stop()
-	var a answer
-	if err := json.NewDecoder(ready).Decode(&a); err != nil {
-		return err
-	}
-	if a.Error != "" {
-		return &toldError{a}
-	}
-	return nil
 }
 
 // toldError is what a solver that did not come up said itself.
