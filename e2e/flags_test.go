@@ -7,6 +7,8 @@ package e2e_test
 import (
 	"bytes"
 	"errors"
+	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -242,6 +244,9 @@ func TestRunFlags(t *testing.T) {
 	}{
 		{"--add-host", "grep -w db /etc/hosts | tr -s '\\t' ' '", "10.0.0.7 db", []string{"--add-host", "db:10.0.0.7"}},
 		{"--add-host with =", "grep -w six /etc/hosts | tr -s '\\t' ' '", "fd00::7 six", []string{"--add-host", "six=fd00::7"}},
+		{"--add-host with several addresses", "grep -w two /etc/hosts | tr -s '\\t' ' '", "10.0.0.8 two\n10.0.0.9 two", []string{"--add-host", `"two=10.0.0.8,10.0.0.9"`}},
+		{"--add-host host-gateway reaches this machine", "wget -q -O - http://here:" + port(t, registry(t)) + "/v2/busybox/tags/list", `{"name":"busybox","tags":["latest"]}`,
+			[]string{"--add-host", "here:host-gateway"}},
 		{"--shm-size", "df -k /dev/shm | tail -n 1 | tr -s ' ' | cut -d ' ' -f 2", "9216", []string{"--shm-size", "9m"}},
 		{"--ulimit", "ulimit -Sn; ulimit -Hn", "123\n456", []string{"--ulimit", "nofile=123:456"}},
 		{"--ulimit twice", "ulimit -n; ulimit -c", "123\n7", []string{"--ulimit", "nofile=123", "--ulimit", "core=3584"}},
@@ -258,6 +263,14 @@ func TestRunFlags(t *testing.T) {
 			})
 		}
 	}
+	t.Run("--cgroup-parent says that it has no effect", func(t *testing.T) {
+		l := l.on(t)
+		dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN cat /proc/self/cgroup\n"})
+		out := l.mab("build", "--cgroup-parent", "below", "--no-cache", dir)
+		if out.code != 0 || !strings.Contains(out.stderr, "mab: note: --cgroup-parent has no effect") || strings.Contains(out.stderr, "/below") {
+			t.Errorf("exit code %d\n%s", out.code, out.stderr)
+		}
+	})
 	t.Run("RUN --network=host needs --allow", func(t *testing.T) {
 		l := l.on(t)
 		dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN --network=host true\n"})
@@ -270,6 +283,94 @@ func TestRunFlags(t *testing.T) {
 		l.refused(1, []string{"mab: error: ", "security.insecure"}, "build", dir)
 		l.must("build", "--allow", "security.insecure", dir)
 	})
+}
+
+// port is the port of HOST:PORT.
+func port(t testing.TB, address string) string {
+	t.Helper()
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func TestProxies(t *testing.T) {
+	config := t.TempDir()
+	const proxies = `{"proxies": {"default": {"httpProxy": "http://proxy:1", "httpsProxy": "http://proxy:2", "noProxy": "localhost", "ftpProxy": "http://proxy:3"}, "tcp://far:2375": {"httpProxy": "http://far:1"}}}`
+	if err := os.WriteFile(filepath.Join(config, "config.json"), []byte(proxies), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t).setting("DOCKER_CONFIG=" + config)
+	files := map[string]string{"Dockerfile": "FROM BASE\nRUN echo \"$HTTP_PROXY $https_proxy $NO_PROXY $FTP_PROXY\" > /seen\n"}
+	for _, test := range []struct {
+		rule, env, want string
+		args            []string
+	}{
+		{"those of docker's configuration", "A=b", "http://proxy:1 http://proxy:2 localhost http://proxy:3", nil},
+		{"what is given goes before", "A=b", "http://own http://proxy:2 localhost http://proxy:3", []string{"--build-arg", "HTTP_PROXY=http://own"}},
+		{"those of the engine", "DOCKER_HOST=tcp://far:2375", "http://far:1", nil},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			got := l.on(t).setting(test.env).files(hostPlatform(), files, append(test.args, "--no-cache")...)
+			if diff := cmp.Diff(test.want, strings.TrimSpace(got.text(t, "seen"))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestSBOM has the files of each platform's image listed by a scanner that speaks BuildKit's protocol:
+// https://github.com/moby/buildkit/blob/v0.33.1/docs/attestations/sbom-protocol.md
+func TestSBOM(t *testing.T) {
+	l := newLab(t)
+	scanner := registry(t) + "/sbom/scanner:1"
+	l.must("build", "--platform", strings.Join(twoPlatforms(), ","), "-t", scanner, "--push", l.contextOn(map[string]string{
+		"Dockerfile": "FROM BASE\nCOPY --chmod=755 scan /\nENTRYPOINT [\"/scan\"]\n",
+		"scan": `#!/bin/sh -eu
+name=$(basename "$BUILDKIT_SCAN_SOURCE")
+files=$(cd "$BUILDKIT_SCAN_SOURCE" && find . -type f | sort | tr '\n' ' ')
+printf '{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://spdx.dev/Document","predicate":{"spdxVersion":"SPDX-2.3","name":"%s"}}' "$files" \
+	> "$BUILDKIT_SCAN_DESTINATION/$name.spdx.json"
+`,
+	}))
+	for rule, flag := range map[string]string{"--sbom=generator": "--sbom=generator=" + scanner, "--attest": "--attest=type=sbom,generator=" + scanner} {
+		t.Run(rule, func(t *testing.T) {
+			l := l.on(t)
+			index := pull(t, l.must("build", "--platform", strings.Join(twoPlatforms(), ","), flag, "--provenance=false", "-t", registry(t)+"/sbom/app:1", "--push",
+				l.context(map[string]string{"Dockerfile": "FROM scratch\nCOPY first second /\n", "first": "1", "second": "2"})))
+			manifest := indexManifest(t, index)
+			about := map[string]bool{}
+			for _, d := range manifest.Manifests {
+				if !attestation(d) {
+					continue
+				}
+				image, err := index.Image(d.Digest)
+				if err != nil {
+					t.Fatal(err)
+				}
+				layers, err := image.Layers()
+				if err != nil || len(layers) != 1 {
+					t.Fatalf("%d statements, error %v", len(layers), err)
+				}
+				statement := decode[struct {
+					PredicateType string
+					Subject       []struct{ Digest map[string]string }
+					Predicate     struct{ Name string }
+				}](t, string(uncompressed(t, layers[0])))
+				if statement.PredicateType != "https://spdx.dev/Document" || statement.Predicate.Name != "./first ./second " {
+					t.Errorf("got %+v", statement)
+				}
+				about[d.Annotations["vnd.docker.reference.digest"]] = true
+			}
+			for _, platform := range twoPlatforms() {
+				digest, err := imageOf(t, index, platform).Digest()
+				if err != nil || !about[digest.String()] {
+					t.Errorf("%s has no statement (%v)", platform, err)
+				}
+			}
+		})
+	}
 }
 
 // piped is mab with a standard input.

@@ -40,6 +40,8 @@ type Config struct {
 	Args []string
 	// Env is the whole environment of the process. Nil: that of this one.
 	Env []string
+	// Dir is the working directory. Empty: that of this process.
+	Dir string
 	// Stdin, Stdout, Stderr are handed down. Nil: /dev/null.
 	Stdin, Stdout, Stderr *os.File
 	// Extra files become descriptors 3 and up.
@@ -96,6 +98,7 @@ func (cfg Config) command(mode Mode, more ...string) *exec.Cmd {
 	cmd.Env = append(append(slices.Clone(env), environ+"="+string(mode)), more...)
 	cmd.ExtraFiles = slices.Clone(cfg.Extra)
 	// A nil *os.File in an io.Reader is not a nil interface.
+	cmd.Dir = cfg.Dir
 	if cfg.Stdin != nil {
 		cmd.Stdin = cfg.Stdin
 	}

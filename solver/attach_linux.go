@@ -101,8 +101,10 @@ func launch(ctx context.Context, cfg AttachConfig, state State, lock *os.File) e
 	}
 	defer func() { _ = ready.Close() }()
 	cmd, err := sandbox.Start(sandbox.Config{
-		Args:   append([]string{"serve", "--started"}, cfg.args(state)...),
-		Env:    environment(os.Environ()),
+		Args: append([]string{"serve", "--started"}, cfg.args(state)...),
+		Env:  environment(os.Environ()),
+		// The directory of the first build may be removed while the solver runs on, and git refuses to run in such a one.
+		Dir:    state.Root,
 		Stdout: log, Stderr: log,
 		Extra:  []*os.File{tell, lock},
 		Detach: true,
