@@ -17,7 +17,7 @@ DIST     := amd64 arm64 riscv64
 BUILDKIT = $$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X github.com/moby/buildkit/version.Version=$(BUILDKIT)
 
-.PHONY: help build test lint fmt generate check e2e bench demo runc dist install clean
+.PHONY: help build test lint fmt generate check e2e bench demo runc dist man install clean
 .PHONY: check-fmt check-tidy check-generate
 .DEFAULT_GOAL := help
 
@@ -76,8 +76,16 @@ dist: ## static programs for Linux and their checksums in dist/
 	for arch in $(DIST); do GOOS=linux GOARCH=$$arch go build -ldflags "$(LDFLAGS)" -o dist/mab-linux-$$arch ./cmd/mab || exit 1; done
 	cd dist && sha256sum $(DIST:%=mab-linux-%) > sha256sums
 
-install: build ## bin/mab into $(PREFIX)/bin
+man: ## man pages and completions of shells in dist/
+	go run -tags reference -ldflags "$(LDFLAGS)" ./cmd/mab reference --man dist/man --completion dist/completion
+
+SHARE = $(DESTDIR)$(PREFIX)/share
+install: build man ## bin/mab into $(PREFIX)/bin, with man pages and completions
 	install -D -m 755 bin/mab $(DESTDIR)$(PREFIX)/bin/mab
+	install -D -m 644 -t $(SHARE)/man/man1 dist/man/*.1
+	install -D -m 644 dist/completion/mab.bash $(SHARE)/bash-completion/completions/mab
+	install -D -m 644 dist/completion/_mab $(SHARE)/zsh/site-functions/_mab
+	install -D -m 644 dist/completion/mab.fish $(SHARE)/fish/vendor_completions.d/mab.fish
 
 clean: ## remove what make made in this directory
 	rm -rf bin dist runc/carried

@@ -50,6 +50,8 @@ func newRoot(std streams) *cobra.Command {
 	flags.StringVar(&o.state.Root, "root", os.Getenv("MAB_ROOT"), "directory of the solver's `state` (env MAB_ROOT; default /var/lib/mab)")
 	flags.StringVar(&o.state.Runtime, "runtime", os.Getenv("MAB_RUNTIME_DIR"), "`directory` of the solver's socket (env MAB_RUNTIME_DIR; default: --root if given, else /run/mab)")
 	cmd.AddCommand(newBuild(o), newPlan(o), newCache(o), newEmulation(o), newIndex(o), newServe(o))
+	addReference(cmd)
+	complete(cmd, completions())
 	return cmd
 }
 
