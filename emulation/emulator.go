@@ -33,6 +33,8 @@ type Refusal struct {
 
 // FindConfig says where to look. The zero value looks in PATH, then where distributions and images put QEMU.
 type FindConfig struct {
+	// Store comes before all directories: who installed an emulator with mab wants that one, be it because the system's is bad.
+	Store Store
 	// Dirs are searched in order instead of the default places.
 	Dirs []string
 	// Host is the platform the emulators must be programs of; the zero value is platforms.Host().
@@ -70,7 +72,7 @@ func Find(cfg FindConfig) ([]Emulator, []Refusal, error) {
 		if h.Platforms[0].Architecture == cfg.Host.Architecture {
 			continue
 		}
-		path, refusals := findFor(h, dirs, row)
+		path, refusals := cfg.findFor(h, dirs, row)
 		if path == "" {
 			refused = append(refused, refusals...)
 			continue
@@ -80,8 +82,18 @@ func Find(cfg FindConfig) ([]Emulator, []Refusal, error) {
 	return found, refused, nil
 }
 
-func findFor(h Handler, dirs []string, host platforms.ELF) (string, []Refusal) {
+func (cfg FindConfig) findFor(h Handler, dirs []string, host platforms.ELF) (string, []Refusal) {
 	var refusals []Refusal
+	if path := cfg.Store.lookup(h); path != "" {
+		reason, err := refuse(path, host)
+		if err == nil && reason == "" {
+			return path, nil
+		}
+		if err != nil {
+			reason = err.Error()
+		}
+		refusals = append(refusals, Refusal{h, path, reason})
+	}
 	for _, name := range emulatorNames {
 		for i, dir := range dirs {
 			if !filepath.IsAbs(dir) || slices.Contains(dirs[:i], dir) {

@@ -104,28 +104,42 @@ func (m machine) judgeHandler(s *Support, e Entry) {
 	case !strings.Contains(e.Flags, "F"):
 		s.How = None
 		s.Problem = fmt.Sprintf("handler %s lacks flag F: %s would be looked up inside the container", e.Name, e.Interpreter)
-		s.Mend = m.reregister(e, "F")
+		s.Mend = m.reregister(e, s.Platform, "F")
 	case !strings.Contains(e.Flags, "P"):
 		s.Problem = fmt.Sprintf("handler %s lacks flag P: programs are not told the name they were called by", e.Name)
-		s.Mend = m.reregister(e, "P")
+		s.Mend = m.reregister(e, s.Platform, "P")
 	}
 }
 
-func (m machine) reregister(e Entry, flag string) string {
-	return fmt.Sprintf("as root: remove it (echo -1 > %s/%s) and register it again with flag %s", m.instance.Dir, e.Name, flag)
+// reregister mends a handler of the host's, to which mab's own come before. Those in a private instance have all flags.
+func (m machine) reregister(e Entry, p platforms.Platform, flag string) string {
+	if strings.HasPrefix(e.Name, ownPrefix) || m.instance.Private {
+		return fmt.Sprintf("as root: remove it (echo -1 > %s/%s) and register it again with flag %s", m.instance.Dir, e.Name, flag)
+	}
+	return installCommand("host", p) + ", whose handler comes before this one"
+}
+
+// judgeVersion says what is known of this version of QEMU. What is wrong with the handler itself comes first.
+func (s *Support) judgeVersion(host platforms.Platform) {
+	if s.How != Emulated || s.Problem != "" {
+		return
+	}
+	if t, ok := TroubleWith(s.Version, s.Platform, host); ok {
+		s.Problem, s.Mend = fmt.Sprintf("QEMU %s: %s (%s)", s.Version, t.What, t.Sources[0]), installCommand(s.Instance, s.Platform)
+	}
 }
 
 // explain says why a platform does not run, nearest cause first.
 func (m machine) explain(p platforms.Platform, entry *Entry, active bool, probe string) (problem, mend string) {
 	qemu, install := "", ""
 	if h, ok := HandlerFor(p); ok {
-		qemu, install = h.QEMU, m.install(h.QEMU)
+		qemu, install = h.QEMU, m.install(h)
 	}
 	switch {
 	case active && m.missing[entry.Interpreter] && !strings.Contains(entry.Flags, "F"):
 		return fmt.Sprintf("handler %s points to %s, which is missing", entry.Name, entry.Interpreter), install
 	case active:
-		return fmt.Sprintf("%s did not run a program of %s: %s", entry.Interpreter, p, probe), "try another version of QEMU"
+		return fmt.Sprintf("%s did not run a program of %s: %s", entry.Interpreter, p, probe), "try another version of QEMU: " + installCommand(m.owner(), p)
 	case entry != nil && !m.enabled:
 		return "binfmt_misc is switched off", fmt.Sprintf("as root: echo 1 > %s/status", m.instance.Dir)
 	case entry != nil:
@@ -150,11 +164,24 @@ func (m machine) unregistered(e Emulator) (problem, mend string) {
 		"as root: systemctl restart systemd-binfmt, or use Linux 6.7 or newer, where mab needs none"
 }
 
-func (m machine) install(qemu string) string {
-	if m.manager.install == "" {
-		return "install a static qemu-" + qemu
+// install gives the ways to an emulator: out of an image, by mab or by a build that says so, or from the distribution.
+func (m machine) install(h Handler) string {
+	out := installCommand(m.owner(), h.Platforms[0])
+	if m.instance.Private {
+		out += ", or for one build: --emulation-image default"
 	}
-	return strings.ReplaceAll(m.manager.install, "%s", qemu)
+	if m.manager.install != "" {
+		out += ", or: " + strings.ReplaceAll(m.manager.install, "%s", h.QEMU)
+	}
+	return out
+}
+
+// installCommand is how mab gets an emulator of its own for programs of p, which comes before others in this instance.
+func installCommand(instance string, p platforms.Platform) string {
+	if instance == "private" {
+		return "mab emulation install " + p.Architecture
+	}
+	return "as root: mab emulation install --host " + p.Architecture
 }
 
 // reason is a probe's error without what every one begins with.

@@ -65,7 +65,7 @@ func TestJudge(t *testing.T) {
 			emulation.Support{
 				How: emulation.None, Flags: "P",
 				Problem: "handler qemu-s390x lacks flag F: " + path + " would be looked up inside the container",
-				Mend:    "as root: remove it (echo -1 > /proc/sys/fs/binfmt_misc/qemu-s390x) and register it again with flag F",
+				Mend:    "as root: mab emulation install --host s390x, whose handler comes before this one",
 			},
 		},
 		{
@@ -73,7 +73,7 @@ func TestJudge(t *testing.T) {
 			emulation.Support{
 				How: emulation.Emulated, Flags: "OCF",
 				Problem: "handler qemu-s390x lacks flag P: programs are not told the name they were called by",
-				Mend:    "as root: remove it (echo -1 > /proc/sys/fs/binfmt_misc/qemu-s390x) and register it again with flag P",
+				Mend:    "as root: mab emulation install --host s390x, whose handler comes before this one",
 			},
 		},
 		{
@@ -90,7 +90,7 @@ func TestJudge(t *testing.T) {
 			errors.New("probing linux/s390x: fork/exec /tmp/probe: no such file or directory"),
 			emulation.Support{
 				Flags: "P", Probe: "fork/exec /tmp/probe: no such file or directory",
-				Problem: "handler qemu-s390x points to " + path + ", which is missing", Mend: "apk add qemu-s390x",
+				Problem: "handler qemu-s390x points to " + path + ", which is missing", Mend: "as root: mab emulation install --host s390x, or: apk add qemu-s390x",
 			},
 		},
 		{
@@ -98,7 +98,7 @@ func TestJudge(t *testing.T) {
 			emulation.Support{
 				Flags: "POCF", Probe: "the program ended with signal: segmentation fault",
 				Problem: path + " did not run a program of linux/s390x: the program ended with signal: segmentation fault",
-				Mend:    "try another version of QEMU",
+				Mend:    "try another version of QEMU: as root: mab emulation install --host s390x",
 			},
 		},
 		{
@@ -144,12 +144,16 @@ func TestJudge(t *testing.T) {
 				Refused: []emulation.Refusal{{Handler: h, Path: "/usr/bin/qemu-s390x", Reason: "dynamically linked"}},
 			}, "s390x", cannot,
 			emulation.Support{
-				Probe: "exec format error", Problem: "/usr/bin/qemu-s390x cannot serve: dynamically linked", Mend: "apt-get install qemu-user-static",
+				Probe: "exec format error", Problem: "/usr/bin/qemu-s390x cannot serve: dynamically linked",
+				Mend: "mab emulation install s390x, or for one build: --emulation-image default, or: apt-get install qemu-user-static",
 			},
 		},
 		{
 			"no QEMU, no known package manager", emulation.Facts{Instance: private}, "s390x", cannot,
-			emulation.Support{Probe: "exec format error", Problem: "no QEMU for linux/s390x found", Mend: "install a static qemu-s390x"},
+			emulation.Support{
+				Probe: "exec format error", Problem: "no QEMU for linux/s390x found",
+				Mend: "mab emulation install s390x, or for one build: --emulation-image default",
+			},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -56,6 +56,24 @@ func MountPrivate(dir string) (Instance, error) {
 	return Instance{Dir: dir, Private: true}, nil
 }
 
+// MountHost returns the instance that this process and its machine use, and mounts it where it is not mounted yet. It changes no
+// handler. Its error is a *HostError.
+func MountHost() (Instance, error) {
+	in := Instance{Dir: HostDir}
+	if _, err := in.Enabled(); err == nil {
+		return in, nil
+	}
+	err := unix.Mount("binfmt_misc", HostDir, "binfmt_misc", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "")
+	if err == nil {
+		return in, nil
+	}
+	hint := "as root: modprobe binfmt_misc && mount -t binfmt_misc binfmt_misc " + HostDir
+	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) {
+		hint = "only root can, and outside of containers: run it with sudo; builds of mab's own need no --host"
+	}
+	return Instance{}, &HostError{fmt.Errorf("mounting binfmt_misc on %q: %w", HostDir, err), hint}
+}
+
 func mountError(dir string, err error, release string) *MountError {
 	e := &MountError{Dir: dir, Err: err}
 	switch {

@@ -31,10 +31,29 @@ func Probe(ctx context.Context, p platforms.Platform, dir string) error {
 	return nil
 }
 
+// ProbeUnder is Probe by an emulator that is called by its path and need not be registered: any error says what is wrong with it.
+func ProbeUnder(ctx context.Context, emulator string, p platforms.Platform, dir string) error {
+	program, ok := Program(p)
+	if !ok {
+		return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
+	}
+	path, err := temporaryFile(program, dir)
+	if err != nil {
+		return fmt.Errorf("probing %s: %w", p, err)
+	}
+	defer func() { _ = os.RemoveAll(filepath.Dir(path)) }() // What stays is some bytes in the directory of temporary files.
+	if err := run(ctx, exec.CommandContext(ctx, emulator, path)); err != nil {
+		return fmt.Errorf("probing %s under %q: %w", p, emulator, err)
+	}
+	return nil
+}
+
 func execute(ctx context.Context, program []byte, dir string) error {
 	file, err := memoryFile(program)
 	if err == nil {
-		err = run(ctx, "/proc/self/fd/3", file)
+		cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
+		cmd.ExtraFiles = []*os.File{file}
+		err = run(ctx, cmd)
 		_ = file.Close() // Its content has served.
 		// Without /proc, or with executable memory files forbidden, the program is given another chance.
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
@@ -46,19 +65,15 @@ func execute(ctx context.Context, program []byte, dir string) error {
 		return err
 	}
 	defer func() { _ = os.RemoveAll(filepath.Dir(path)) }() // What stays is some bytes in the directory of temporary files.
-	return run(ctx, path, nil)
+	return run(ctx, exec.CommandContext(ctx, path))
 }
 
-// run executes path by plain execve: with execveat and an empty path the kernel refuses handlers, for the interpreter could not
+// run executes a program by plain execve: with execveat and an empty path the kernel refuses handlers, for the interpreter could not
 // open a file that is closed on execution (BINPRM_FLAGS_PATH_INACCESSIBLE in fs/binfmt_misc.c). As descriptor 3 of the
 // child file stays open over the execution, so QEMU finds it under the same path. A memory file may be executed while open for
 // writing; others may not (ETXTBSY).
-func run(ctx context.Context, path string, file *os.File) error {
-	cmd := exec.CommandContext(ctx, path)
+func run(ctx context.Context, cmd *exec.Cmd) error {
 	cmd.Env = []string{} // QEMU_CPU and its like would reach QEMU here, but not in a container.
-	if file != nil {
-		cmd.ExtraFiles = []*os.File{file}
-	}
 	err := cmd.Run()
 	if ctx.Err() != nil {
 		return fmt.Errorf("the program did not end: %w", context.Cause(ctx))

@@ -113,6 +113,9 @@ func Survey(ctx context.Context, cfg SurveyConfig) ([]Support, error) {
 	}
 	if !cfg.SkipVersions {
 		readVersions(ctx, cfg.Timeout, out)
+		for i := range out {
+			out[i].judgeVersion(m.host)
+		}
 	}
 	return out, nil
 }

@@ -17,6 +17,16 @@ func Probe(_ context.Context, p platforms.Platform, _ string) error {
 	return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
 }
 
+// ProbeUnder returns errors.ErrUnsupported, as Probe does.
+func ProbeUnder(_ context.Context, _ string, p platforms.Platform, _ string) error {
+	return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
+}
+
+// MountHost returns errors.ErrUnsupported: binfmt_misc is Linux's.
+func MountHost() (Instance, error) {
+	return Instance{}, fmt.Errorf("looking for binfmt_misc: %w", errors.ErrUnsupported)
+}
+
 // MountPrivate returns errors.ErrUnsupported: binfmt_misc is Linux's.
 func MountPrivate(dir string) (Instance, error) {
 	return Instance{}, fmt.Errorf("mounting a private binfmt_misc on %q: %w", dir, errors.ErrUnsupported)
