@@ -21,6 +21,8 @@ type Config struct {
 	Attach solver.AttachConfig
 	// Display shows progress. Nil shows nothing.
 	Display *solver.Display
+	// Note takes what the user should know of, in a line each. Nil: nobody is told.
+	Note func(text string)
 	// Stdout takes outputs whose destination is -. Nil discards them.
 	Stdout io.Writer
 }
@@ -32,6 +34,9 @@ type Coordinator struct{ cfg Config }
 func New(cfg Config) *Coordinator {
 	if cfg.Stdout == nil {
 		cfg.Stdout = io.Discard
+	}
+	if cfg.Note == nil {
+		cfg.Note = func(string) {}
 	}
 	return &Coordinator{cfg: cfg}
 }
@@ -54,6 +59,7 @@ func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*
 	if err != nil {
 		return nil, err
 	}
+	run.dry = true
 	_, err = run.client.Build(ctx, solver.Solve{
 		Request: &r.Request, Input: in, Decide: run.decide, DryRun: true, Display: c.cfg.Display,
 	})
@@ -127,6 +133,8 @@ type run struct {
 	limits  []solver.Limit
 	plan    *Plan
 	clock   clock
+	// dry is a run that only plans.
+	dry bool
 }
 
 // start connects to the solver. The caller closes the run's client.
@@ -146,7 +154,7 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 }
 
 // decide makes the plan out of what the frontend made of the Dockerfile.
-func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, error) {
+func (r *run) decide(ctx context.Context, targets []solver.Target) ([]string, error) {
 	r.clock.lap("frontend")
 	graphs := make([]*crossbuild.Graph, len(targets))
 	for i, t := range targets {
@@ -156,12 +164,12 @@ func (r *run) decide(_ context.Context, targets []solver.Target) ([]string, erro
 		}
 		graphs[i] = g
 	}
-	var err error
-	if r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies); err != nil {
+	note, err := r.makePlan(ctx, graphs)
+	if err != nil {
 		return nil, err
 	}
 	r.clock.lap("plan")
-	var lines []string
+	lines := note
 	for _, l := range r.limits {
 		lines = append(lines, nodes.Local+" is limited: "+l.String())
 	}

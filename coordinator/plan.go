@@ -5,6 +5,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mab-build/mab/crossbuild"
@@ -21,6 +22,8 @@ type Assignment struct {
 	// Why is a sentence without capital letter and full stop.
 	Why   string                `json:"why"`
 	Steps []crossbuild.Handling `json:"steps"`
+	// Problems are what is known to be wrong with the emulators that steps run under, each with its mend.
+	Problems []string `json:"problems,omitempty"`
 }
 
 // Count returns how many of the assignment's steps are handled as how says.
@@ -98,13 +101,30 @@ func assign(g *crossbuild.Graph, farm []nodes.Node, allowed crossbuild.Strategie
 			continue
 		}
 		if best == nil || d.Strategy < best.Strategy || d.Strategy == best.Strategy && a.load[n.Name] < a.load[best.Node] {
-			best = &Assignment{Platform: g.Target, Node: n.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps}
+			best = &Assignment{
+				Platform: g.Target, Node: n.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, n.Info),
+			}
 		}
 	}
 	if best == nil {
 		return nil, problem
 	}
 	return best, nil
+}
+
+func problems(steps []crossbuild.Handling, info nodes.Info) []string {
+	var out []string
+	for _, h := range steps {
+		if h.How != crossbuild.RunsEmulated {
+			continue
+		}
+		problem, mend := info.Trouble(h.Step.Platform)
+		line := fmt.Sprintf("%s: %s; mend: %s", h.Step.Platform, problem, mend)
+		if problem != "" && !slices.Contains(out, line) {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // unable says what a node lacks, with the mend that its probe gave.
@@ -126,6 +146,7 @@ func unable(target platforms.Platform, n nodes.Node, err error) Unbuildable {
 		if mend != "" {
 			mends = append(mends, mend)
 		}
+		out.Lacks = append(out.Lacks, d.Platform)
 	}
 	out.Mend = strings.Join(mends, "; ")
 	return out
@@ -136,6 +157,8 @@ type Unbuildable struct {
 	Platform platforms.Platform `json:"platform"`
 	Reason   string             `json:"reason"`
 	Mend     string             `json:"mend,omitempty"`
+	// Lacks are the platforms whose programs the node would have to run.
+	Lacks []platforms.Platform `json:"-"`
 }
 
 // UnbuildableError is a build with platforms that no node can build. Nothing was started.
@@ -163,11 +186,12 @@ func (e *UnbuildableError) Hint() string {
 	return strings.Join(out, "\n")
 }
 
-// Lines tells the plan in one line for each platform.
+// Lines tells the plan in one line for each platform, and one for each problem.
 func (p *Plan) Lines() []string {
-	out := make([]string, len(p.Assignments))
-	for i, a := range p.Assignments {
-		out[i] = fmt.Sprintf("%s on %s: %s, %s", a.Platform, a.Node, a.Strategy, a.Why)
+	out := make([]string, 0, len(p.Assignments))
+	for _, a := range p.Assignments {
+		out = append(out, fmt.Sprintf("%s on %s: %s, %s", a.Platform, a.Node, a.Strategy, a.Why))
+		out = append(out, a.Problems...)
 	}
 	return out
 }

@@ -24,6 +24,9 @@ type Request struct {
 	Annotations []string
 	// Strategies are those that the user allows. Empty: all.
 	Strategies crossbuild.Strategies
+	// EmulationImage is where emulators that steps need and the node lacks are taken from, as emulation.InstallConfig has it.
+	// Empty: from nowhere.
+	EmulationImage string
 	// InsecureRegistry allows plain HTTP and unknown certificates for the registry that is pushed to.
 	InsecureRegistry bool
 }

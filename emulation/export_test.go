@@ -12,6 +12,7 @@ var (
 	Link         = link
 	ParseEntry   = parseEntry
 	ParseVersion = parseVersion
+	IsLoopback   = isLoopback
 )
 
 // Facts are what Survey bases its judgement on.
@@ -37,3 +38,6 @@ func (f Facts) Judge(p platforms.Platform, err error, took time.Duration) Suppor
 	}
 	return m.judge(p, outcome{err, took})
 }
+
+// JudgeVersion is Support.judgeVersion.
+func JudgeVersion(s *Support, host platforms.Platform) { s.judgeVersion(host) }

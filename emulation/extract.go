@@ -26,9 +26,8 @@ import (
 const imageDir = "usr/bin"
 
 const (
-	// maxEmulator is four times the largest emulator known: 14 MB of Debian's, 20 MB with debugging symbols.
+	// maxEmulator is several times the largest emulator known, of 14 MB (qemu-xtensaeb of Debian 12).
 	maxEmulator = 80 << 20
-	// maxUnpacked bounds what all layers unpack to, most of which is skipped.
 	maxUnpacked = 2 << 30
 	// maxWindow is what zstd may ask for. Source: RFC 8878 section 3.1.1.1.2 recommends 8 MB, zstd --long uses 128 MB.
 	maxWindow = 128 << 20
@@ -48,8 +47,8 @@ type extraction struct {
 	wanted func(Handler) bool
 	// files are what the image has so far, by name in imageDir; the value is the unpacked file, "" if it is not wanted.
 	files map[string]string
-	// unpacked and packed count bytes.
-	unpacked, packed int64
+	// unpacked and packed count bytes; of the former there may be most.
+	unpacked, packed, most int64
 	// serial makes names of files.
 	serial int
 }
@@ -91,7 +90,11 @@ func (x *extraction) read(v *verifier, desc ocispec.Descriptor) error {
 	in := bufio.NewReader(io.LimitReader(v, desc.Size+1))
 	plain, err := decompress(in)
 	if err == nil {
-		err = x.entries(tar.NewReader(&meter{in: plain, left: &x.unpacked}))
+		metered := &meter{plain, x}
+		if err = x.entries(tar.NewReader(metered)); err == nil {
+			// What follows the tar's end holds the checksum.
+			_, err = io.Copy(io.Discard, metered)
+		}
 		_ = plain.Close() // Its memory is given back; what was wrong with it, reading told.
 	}
 	x.packed += v.n
@@ -116,15 +119,15 @@ func hostile(format string, args ...any) error {
 
 // meter fails when an image unpacks to too much.
 type meter struct {
-	in   io.Reader
-	left *int64 // what was read of all layers
+	in io.Reader
+	*extraction
 }
 
 // Read reads what the layer unpacks to.
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.in.Read(p)
-	if *m.left += int64(n); *m.left > maxUnpacked {
-		return n, hostile("the image unpacks to more than %d bytes", maxUnpacked)
+	if m.unpacked += int64(n); m.unpacked > m.most {
+		return n, hostile("the image unpacks to more than %d bytes", m.most)
 	}
 	return n, err
 }

@@ -3,7 +3,6 @@
 package emulation
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -28,8 +27,10 @@ type HostConfig struct {
 	Emulators []Installed
 	// Force registers also what a handler of somebody else serves well already: the kernel asks the newest handler first.
 	Force bool
-	// Persist is the directory that gets a file for each handler, such as PersistDir. Empty: they last until the machine stops.
-	Persist string
+	// Dir is the directory of files that make handlers last, such as PersistDir.
+	Dir string
+	// Persist writes such files. Those that are there already stay in any case.
+	Persist bool
 }
 
 // HostHandler is what became of one emulator.
@@ -38,7 +39,7 @@ type HostHandler struct {
 	// Name is the handler's; of somebody else's if Other.
 	Name  string
 	Other bool
-	// File is the one that makes it last; "" if none was asked for.
+	// File is the one that makes it last; "" if it lasts until the machine stops.
 	File string
 }
 
@@ -59,10 +60,13 @@ func RegisterHost(ctx context.Context, in Instance, cfg HostConfig) ([]HostHandl
 		if done.Name, err = in.replace(ctx, e, own(entries, e.Handler)); err != nil {
 			return out, err
 		}
-		if cfg.Persist != "" {
-			if done.File, err = persist(cfg.Persist, e); err != nil {
+		if cfg.Persist {
+			if err := persist(cfg.Dir, e); err != nil {
 				return out, err
 			}
+		}
+		if file := persistFile(cfg.Dir, e.Handler); exists(file) {
+			done.File = file
 		}
 		out = append(out, done)
 	}
@@ -158,8 +162,7 @@ func OwnHost(in Instance, persist string) ([]Handler, error) {
 	}
 	var out []Handler
 	for _, h := range handlers {
-		_, err := os.Stat(persistFile(persist, h))
-		if err == nil || len(own(entries, h)) > 0 {
+		if exists(persistFile(persist, h)) || len(own(entries, h)) > 0 {
 			out = append(out, h)
 		}
 	}
@@ -170,24 +173,28 @@ func persistFile(dir string, h Handler) string {
 	return filepath.Join(dir, ownPrefix+h.QEMU+".conf")
 }
 
+func exists(file string) bool {
+	_, err := os.Stat(file)
+	return err == nil
+}
+
 // persist writes a file as binfmt.d(5) has it. The file appears whole.
-func persist(dir string, e Installed) (string, error) {
+func persist(dir string, e Installed) error {
 	h := e.Handler
 	h.Name = ownPrefix + h.QEMU
 	line, err := registration(h, e.Link, Flags)
 	if err != nil {
-		return "", err
+		return err
 	}
-	var text bytes.Buffer
-	_, _ = fmt.Fprintf(&text, "# By mab emulation install --host --persist; mab emulation uninstall --host removes it.\n%s\n", line)
-	file := persistFile(dir, e.Handler)
+	text := "# By mab emulation install --host --persist; mab emulation uninstall --host removes it.\n" + line + "\n"
 	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // it is everybody's, as systemd makes it
-		return "", hostError(fmt.Errorf("making handlers last: %w", err))
+		return hostError(fmt.Errorf("making handlers last: %w", err))
 	}
-	if err := os.WriteFile(file+".new", text.Bytes(), 0o644); err != nil { //nolint:gosec // as above
-		return "", hostError(fmt.Errorf("making handlers last: %w", err))
+	file := persistFile(dir, e.Handler)
+	if err := os.WriteFile(file+".new", []byte(text), 0o644); err != nil { //nolint:gosec // as above
+		return hostError(fmt.Errorf("making handlers last: %w", err))
 	}
-	return file, os.Rename(file+".new", file)
+	return os.Rename(file+".new", file)
 }
 
 // HostError is the host's instance that cannot be changed.

@@ -32,6 +32,8 @@ type InstallConfig struct {
 	Except []Handler
 	// Host is the platform that the emulators must be programs of; the zero value is platforms.Host().
 	Host platforms.Platform
+	// MaxUnpacked is how many bytes all layers together may unpack to, most of which are skipped; 0 means 2 GiB.
+	MaxUnpacked int64
 	// Timeout is for each run of an emulator; 0 means 20 s.
 	Timeout time.Duration
 }
@@ -47,6 +49,23 @@ type Installation struct {
 	Emulators []Installed
 }
 
+// String says what was taken from where, and how much was read for it.
+func (i *Installation) String() string {
+	names := make([]string, len(i.Emulators))
+	for n, e := range i.Emulators {
+		names[n] = e.Handler.Platforms[0].String()
+	}
+	image := i.Image
+	if !strings.HasSuffix(image, "@"+i.Digest.String()) {
+		image += ", manifest " + i.Digest.String()
+	}
+	bytes := "nothing read, they were here already"
+	if i.Bytes > 0 {
+		bytes = fmt.Sprintf("%d bytes read", i.Bytes)
+	}
+	return fmt.Sprintf("emulators for %s from %s (%s)", strings.Join(names, ", "), image, bytes)
+}
+
 // temporary begins the names of directories in which something is unpacked.
 const temporary = "unpack-"
 
@@ -60,6 +79,9 @@ func (s Store) Install(ctx context.Context, cfg InstallConfig) (*Installation, e
 	}
 	if cfg.Host == (platforms.Platform{}) {
 		cfg.Host = platforms.Host()
+	}
+	if cfg.MaxUnpacked == 0 {
+		cfg.MaxUnpacked = maxUnpacked
 	}
 	if cfg.Timeout == 0 {
 		cfg.Timeout = 20 * time.Second
@@ -91,8 +113,10 @@ func imageError(ctx context.Context, image string, err error) error {
 	switch {
 	case errors.Is(err, errHostile):
 		e.hint = "this is no image of emulators, or somebody tampered with it; mab's default is " + DefaultImage
+	case errors.Is(err, errLacks):
+		e.hint = "name other architectures or another image; mab's default is " + DefaultImage
 	case strings.Contains(image, "://"):
-		e.hint = "make a layout where there is a network: skopeo copy docker://" + tag + " oci:DIR"
+		e.hint = "make a layout where there is a network: skopeo copy --all docker://" + tag + " oci:DIR"
 	default:
 		e.hint = "name another image, or without a network a layout: oci-layout://DIR"
 	}
@@ -120,7 +144,7 @@ func (s Store) install(ctx context.Context, cfg InstallConfig, img *image) (*Ins
 	}
 	known.Image = cfg.Image
 	if len(wanted) == 0 {
-		return nil, imageError(ctx, cfg.Image, errors.New("it has no emulator that this machine could use"))
+		return nil, imageError(ctx, cfg.Image, known.none())
 	}
 	if err := known.write(dir); err != nil {
 		return nil, fmt.Errorf("installing emulators: %w", err)
@@ -160,10 +184,19 @@ func containsHandler(list []Handler, h Handler) bool {
 
 func (r record) lacks(h Handler) error {
 	if len(r.Has) == 0 {
-		return errors.New("it has no emulators in /" + imageDir)
+		return fmt.Errorf("%w: there are none in /%s", errLacks, imageDir)
 	}
-	return fmt.Errorf("it has no qemu-%s, only: %s", h.QEMU, strings.Join(r.Has, " "))
+	return fmt.Errorf("%w: qemu-%s is not among %s", errLacks, h.QEMU, strings.Join(r.Has, " "))
 }
+
+func (r record) none() error {
+	if len(r.Has) == 0 {
+		return r.lacks(Handler{})
+	}
+	return fmt.Errorf("%w: this machine needs none of %s", errLacks, strings.Join(r.Has, " "))
+}
+
+var errLacks = errors.New("it lacks emulators")
 
 // intact reports whether dir has h's emulator as it was once checked.
 func (r record) intact(dir string, h Handler) bool {
@@ -183,7 +216,7 @@ func (s Store) unpack(ctx context.Context, cfg InstallConfig, img *image, out *I
 		return record{}, nil, fmt.Errorf("installing emulators: %w", err)
 	}
 	defer func() { _ = os.RemoveAll(temp) }() // What stays, the next install removes.
-	x := &extraction{dir: temp, files: map[string]string{}, wanted: func(h Handler) bool {
+	x := &extraction{dir: temp, files: map[string]string{}, most: cfg.MaxUnpacked, wanted: func(h Handler) bool {
 		return len(cfg.Handlers) == 0 && cfg.lacks(h) || containsHandler(cfg.Handlers, h)
 	}}
 	for _, l := range img.layers {

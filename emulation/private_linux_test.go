@@ -150,6 +150,8 @@ func testInside(t *testing.T) {
 			t.Error(err)
 		}
 	})
+	t.Run("refreshing", func(t *testing.T) { testRefresh(t, in, found) })
+	t.Run("the host's handlers", func(t *testing.T) { testHost(t, in, found) })
 }
 
 // foreign returns an emulator whose programs no CPU here runs, s390x if it is there.

@@ -170,6 +170,7 @@ func (s Store) prune() error {
 			failures = append(failures, pruneImage(dir, used))
 		}
 	}
+	_ = os.Remove(s.bin()) // It stays if there is a link in it.
 	return errors.Join(failures...)
 }
 

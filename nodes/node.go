@@ -50,6 +50,12 @@ func (i Info) Missing(p platforms.Platform) (problem, mend string) {
 	return "", ""
 }
 
+// Trouble tells what is wrong with the emulator that runs programs of p, though it runs them, and what would mend it; empty if nothing is.
+func (i Info) Trouble(p platforms.Platform) (problem, mend string) {
+	s, _ := i.find(p, emulation.Emulated)
+	return s.Problem, s.Mend
+}
+
 func (i Info) find(p platforms.Platform, how emulation.How) (emulation.Support, bool) {
 	for _, s := range i.Survey {
 		if s.How == how && s.Platform.Covers(p) {

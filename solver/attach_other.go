@@ -31,3 +31,6 @@ func (*hostError) Hint() string { return "build on a Linux machine" }
 
 // Stop fails: the solver runs on Linux only.
 func Stop(context.Context, State) error { return &hostError{} }
+
+// Refresh finds no running solver: it runs on Linux only.
+func Refresh(context.Context, State) (Info, bool, error) { return Info{}, false, nil }

@@ -20,6 +20,9 @@ import (
 // surveyLabel is the worker label that tells what the solver found able to run, as the JSON of []emulation.Support.
 const surveyLabel = "build.mab.emulation"
 
+// surveyedLabel is the worker label that tells when it found that out, as RFC 3339 has it.
+const surveyedLabel = "build.mab.surveyed"
+
 // Client talks to one solver. It is safe for several builds at once.
 type Client struct{ bk *client.Client }
 
@@ -43,6 +46,8 @@ type Info struct {
 	Survey []emulation.Support
 	// Limits are what the solver does less well than it might. Empty if the solver is not mab's.
 	Limits []Limit
+	// Surveyed changes with each survey. Empty if the solver makes no other but that at its start.
+	Surveyed string
 }
 
 // Info asks the solver what it can run.
@@ -54,7 +59,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if len(workers) == 0 {
 		return Info{}, fmt.Errorf("asking the solver for its platforms: it has no worker")
 	}
-	var info Info
+	info := Info{Surveyed: workers[0].Labels[surveyedLabel]}
 	for _, p := range workers[0].Platforms {
 		info.Platforms = append(info.Platforms, platforms.FromOCI(p))
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -15,35 +16,65 @@ import (
 	"github.com/mab-build/mab/sandbox"
 )
 
-// Emulate registers every emulator of this machine in a binfmt_misc instance private to the sandbox that it is called in, and
-// surveys what runs then. Where the kernel allows no private instance, the survey is of the host's, which it never changes.
-func Emulate(ctx context.Context, versions bool, log *slog.Logger) ([]emulation.Support, error) {
-	cfg := emulation.SurveyConfig{SkipVersions: !versions}
-	if sandbox.OwnUser() {
-		private, err := emulation.MountPrivate(emulation.HostDir)
-		if err != nil {
-			log.Warn("emulating with the host's handlers", "why", err)
-		} else if err := register(ctx, private, log); err != nil {
-			return nil, err
-		} else {
-			cfg.Instance = private
-		}
-	}
-	return emulation.Survey(ctx, cfg)
+// EmulateConfig says what Emulate registers. The zero value registers what the system has and discards what mab has to say.
+type EmulateConfig struct {
+	// Store has the emulators that mab installed.
+	Store emulation.Store
+	// SkipVersions saves running each emulator with --version.
+	SkipVersions bool
+	// Log tells of emulators that are not used. Nil discards.
+	Log *slog.Logger
 }
 
-func register(ctx context.Context, private emulation.Instance, log *slog.Logger) error {
-	found, refused, err := emulation.Find(emulation.FindConfig{})
+// Emulate registers every emulator of this machine in a binfmt_misc instance private to the sandbox that it is called in, and
+// surveys what runs then. Where the kernel allows no private instance, the survey is of the host's, which it never changes.
+func Emulate(ctx context.Context, cfg EmulateConfig) ([]emulation.Support, error) {
+	return newEmulators(cfg).survey(ctx, true)
+}
+
+// emulators are those of one solver while it runs.
+type emulators struct {
+	EmulateConfig
+	instance emulation.Instance // the zero value is the host's
+}
+
+func newEmulators(cfg EmulateConfig) *emulators {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &emulators{EmulateConfig: cfg}
+	if !sandbox.OwnUser() {
+		return e
+	}
+	private, err := emulation.MountPrivate(emulation.HostDir)
 	if err != nil {
-		return err
+		cfg.Log.Warn("emulating with the host's handlers", "why", err)
+		return e
 	}
-	for _, r := range refused {
-		log.Info("emulator not used", "path", r.Path, "why", r.Reason)
+	e.instance = private
+	return e
+}
+
+// survey registers what is new, and tells what runs then. It may be called again while programs run; with drop, handlers whose
+// emulator is gone go too.
+func (e *emulators) survey(ctx context.Context, drop bool) ([]emulation.Support, error) {
+	find := emulation.FindConfig{Store: e.Store}
+	if e.instance.Private {
+		found, refused, err := emulation.Find(find)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range refused {
+			e.Log.Info("emulator not used", "path", r.Path, "why", r.Reason)
+		}
+		if _, err := emulation.Refresh(ctx, e.instance, found, drop); err != nil {
+			e.Log.Warn("some emulators could not be registered", "why", err)
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 	}
-	if _, err := emulation.RegisterAll(ctx, private, found); err != nil {
-		log.Warn("some emulators could not be registered", "why", err)
-	}
-	return ctx.Err()
+	return emulation.Survey(ctx, emulation.SurveyConfig{Instance: e.instance, Find: find, SkipVersions: e.SkipVersions})
 }
 
 // abilities is a survey in the forms in which BuildKit carries it: the worker's platforms, this machine's own first, and a label.
@@ -58,7 +89,9 @@ func newAbilities(survey []emulation.Support) (*abilities, error) {
 		return nil, fmt.Errorf("writing down what the solver can run: %w", err)
 	}
 	host := platforms.Host()
-	out := &abilities{platforms: []ocispec.Platform{host.OCI()}, labels: map[string]string{surveyLabel: string(text)}}
+	out := &abilities{platforms: []ocispec.Platform{host.OCI()}, labels: map[string]string{
+		surveyLabel: string(text), surveyedLabel: time.Now().UTC().Format(time.RFC3339Nano),
+	}}
 	for _, s := range survey {
 		if s.Runs() && s.Platform != host {
 			out.platforms = append(out.platforms, s.Platform.OCI())

@@ -74,14 +74,11 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err != nil {
 		return err
 	}
-	survey, err := Emulate(ctx, true, cfg.Log)
+	watch, err := newWatch(ctx, EmulateConfig{Store: state.Emulators(), Log: cfg.Log})
 	if err != nil {
 		return err
 	}
-	able, err := newAbilities(survey)
-	if err != nil {
-		return err
-	}
+	defer watch.close()
 	// Only now: the lock guarantees that no other solver of this root answers on the socket.
 	listener, err := listen(ctx, state.Socket())
 	if err != nil {
@@ -91,22 +88,29 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	controller, err := newController(ctx, workerConfig{
-		root: state.Root, user: sandbox.OwnUser(), platforms: able.platforms, labels: able.labels, limits: cfg.Limits,
+		root: state.Root, user: sandbox.OwnUser(), able: &watch.able, limits: cfg.Limits,
 		runc: program, limited: limits,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	err = errors.Join(run(ctx, cfg, flag, listener, controller), controller.Close())
+	err = errors.Join(run(ctx, cfg, watched{flag, watch}, listener, controller), controller.Close())
 	flag.lower()
 	return err
 }
 
+// watched is what goes on beside serving.
+type watched struct {
+	flag  flag
+	watch *watch
+}
+
 // run serves until ctx ends or nobody has been connected for long enough.
-func run(ctx context.Context, cfg ServeConfig, flag flag, listener net.Listener, controller *control.Controller) error {
-	idle := newIdle(idleTimes{stop: cfg.Idle, calm: calmAfter}, flag.raise, flag.lower)
+func run(ctx context.Context, cfg ServeConfig, w watched, listener net.Listener, controller *control.Controller) error {
+	idle := newIdle(idleTimes{stop: cfg.Idle, calm: calmAfter}, w.flag.raise, w.flag.lower)
 	server := grpc.NewServer(
 		grpc.StatsHandler(idle),
+		grpc.StatsHandler(&w.watch.solves),
 		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor),
 		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
@@ -126,6 +130,7 @@ func run(ctx context.Context, cfg ServeConfig, flag flag, listener net.Listener,
 		return nil
 	})
 	group.Go(func() error { sandbox.Reap(ctx, reapPeriod); return nil })
+	group.Go(func() error { w.watch.follow(ctx); return nil })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():

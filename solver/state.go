@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/mab-build/mab/emulation"
 )
 
 // maxSocketPath is the longest path a unix socket can have: sun_path holds 108 bytes with the closing zero (unix(7)).
@@ -64,6 +66,11 @@ func (s State) Socket() string { return filepath.Join(s.Runtime, "solver.sock") 
 
 // Log is the path of the log of a solver that was started on demand.
 func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
+
+// Emulators is where the emulators are that mab took out of images.
+func (s State) Emulators() emulation.Store {
+	return emulation.Store{Dir: filepath.Join(s.Root, "emulators")}
+}
 
 func (s State) lock() string  { return filepath.Join(s.Root, "solver.lock") }
 func (s State) start() string { return filepath.Join(s.Runtime, "start.lock") }

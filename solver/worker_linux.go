@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/diff/apply"
 	ctdmetadata "github.com/containerd/containerd/v2/core/metadata"
@@ -37,17 +38,24 @@ import (
 	bolt "go.etcd.io/bbolt"
 )
 
-// node is BuildKit's worker with two differences: its platforms are the ones that were probed at the start, and its
+// node is BuildKit's worker with two differences: its platforms are the ones that were probed last, and its
 // exporters leave out of provenance what changes from one run of the same build to the next.
 type node struct {
 	*base.Worker
-	platforms []ocispec.Platform
+	able *atomic.Pointer[abilities]
 }
 
 var _ worker.Worker = (*node)(nil)
 
 // Platforms returns what was probed. BuildKit would probe again every 20 s, at the cost of a build that waits for it.
-func (n *node) Platforms(bool) []ocispec.Platform { return n.platforms }
+func (n *node) Platforms(bool) []ocispec.Platform { return n.able.Load().platforms }
+
+// Labels returns the worker's, with those of the last survey.
+func (n *node) Labels() map[string]string {
+	out := maps.Clone(n.Worker.Labels())
+	maps.Copy(out, n.able.Load().labels)
+	return out
+}
 
 // Exporter returns BuildKit's exporter with steady provenance.
 func (n *node) Exporter(name string, sm *session.Manager) (exporter.Exporter, error) {
@@ -62,12 +70,11 @@ type workerConfig struct {
 	root string
 	user bool
 	// runc is the path of the program.
-	runc      string
-	limited   []Limit
-	platforms []ocispec.Platform
-	labels    map[string]string
-	hosts     docker.RegistryHosts
-	limits    Limits
+	runc    string
+	limited []Limit
+	able    *atomic.Pointer[abilities]
+	hosts   docker.RegistryHosts
+	limits  Limits
 }
 
 func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
@@ -79,7 +86,7 @@ func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
-	return &node{Worker: w, platforms: cfg.platforms}, nil
+	return &node{Worker: w, able: cfg.able}, nil
 }
 
 // workerOptions is runc.NewWorkerOpt of BuildKit, but for the databases: see unsynced.
@@ -134,7 +141,7 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	store := containerdsnapshot.NewContentStore(meta.ContentStore(), namespace)
 	return base.WorkerOpt{
 		ID: id, Root: root, Labels: labels,
-		Platforms: cfg.platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.root),
+		Platforms: cfg.able.Load().platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.root),
 		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
 		NetworkProviders: networks, ProxyProvider: proxy, Executor: hostNetwork{exec}, ResourceMonitor: monitor,
 		MetadataStore: records,
@@ -172,7 +179,6 @@ func workerLabels(cfg workerConfig, layers *layers) (map[string]string, error) {
 		return nil, fmt.Errorf("writing down what limits the solver: %w", err)
 	}
 	out[limitsLabel] = string(text)
-	maps.Copy(out, cfg.labels)
 	return out, nil
 }
 

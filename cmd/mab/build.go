@@ -80,6 +80,8 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "`TYPE=SOFT[:HARD]` of RUN (repeatable)")
 	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN; without effect where steps get none, as in the local solver")
 	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host` or security.insecure")
+	flags.StringVar(&r.EmulationImage, "emulation-image", env("MAB_EMULATION_IMAGE", ""),
+		"take emulators that are missing from this image: `REF`, oci-layout://DIR or default (env MAB_EMULATION_IMAGE)")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")
 	for _, name := range []string{"provenance", "sbom"} {
@@ -103,14 +105,22 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	}
 	b.request.Stdin = b.std.in
 	if b.request.CgroupParent != "" && !b.quiet {
-		_, _ = fmt.Fprintln(b.std.err, "mab: note: --cgroup-parent has no effect: steps of the local solver get no control groups")
+		b.note("--cgroup-parent has no effect: steps of the local solver get no control groups")
 	}
+	var notes []string
 	c := coordinator.New(coordinator.Config{
 		Attach:  b.attach(),
 		Display: display,
 		Stdout:  b.std.out,
+		Note:    func(text string) { notes = append(notes, text) },
 	})
 	result, err := c.Build(cmd.Context(), b.request)
+	// Not before: on a terminal the display draws over lines that are not its own.
+	for _, text := range notes {
+		if !b.quiet {
+			b.note("%s", text)
+		}
+	}
 	if err != nil {
 		return err
 	}

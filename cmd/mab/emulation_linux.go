@@ -14,16 +14,26 @@ import (
 )
 
 // listEmulation shows what the solver would find: it looks from namespaces such as the solver's.
-func listEmulation(ctx context.Context, asJSON bool, std streams) error {
+func listEmulation(ctx context.Context, asJSON bool, o *options) error {
+	state, err := o.state.Resolve()
+	if err != nil {
+		return err
+	}
+	store := state.Emulators()
 	if sandbox.Inside() {
 		if err := sandbox.Enter(); err != nil {
 			return err
 		}
-		survey, err := solver.Emulate(ctx, true, slog.New(slog.NewTextHandler(std.err, &slog.HandlerOptions{Level: slog.LevelWarn})))
+		survey, err := solver.Emulate(ctx, solver.EmulateConfig{
+			Store: store, Log: slog.New(slog.NewTextHandler(o.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+		})
+		if err == nil {
+			err = printSurvey(o.std.out, survey, asJSON)
+		}
 		if err != nil {
 			return err
 		}
-		return printSurvey(std.out, survey, asJSON)
+		return printHidden(o.std.err, survey, store)
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

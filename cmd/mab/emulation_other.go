@@ -9,6 +9,6 @@ import (
 	"errors"
 )
 
-func listEmulation(context.Context, bool, streams) error {
+func listEmulation(context.Context, bool, *options) error {
 	return usage{errors.New("listing emulators: the solver runs on Linux only"), "run it on a Linux machine"}
 }

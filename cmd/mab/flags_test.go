@@ -69,6 +69,7 @@ func TestRequestFlags(t *testing.T) {
 		{[]string{"--ulimit=nofile=1:2", "--ulimit=core=0"}, set(func(r *request) { r.Ulimits = []string{"nofile=1:2", "core=0"} })},
 		{[]string{"--cgroup-parent=a"}, set(func(r *request) { r.CgroupParent = "a" })},
 		{[]string{"--allow=network.host,security.insecure"}, set(func(r *request) { r.Allow = []string{"network.host", "security.insecure"} })},
+		{[]string{"--emulation-image=oci-layout:///a"}, set(func(r *request) { r.EmulationImage = "oci-layout:///a" })},
 		{[]string{"--strategy=emulated,native", "--strategy=cross"}, set(func(r *request) {
 			r.Strategies = crossbuild.Strategies{crossbuild.Native, crossbuild.Cross, crossbuild.Emulated}
 		})},

@@ -43,7 +43,10 @@ steps run natively, under QEMU, or run nothing. Nothing is built.`,
 
 func (p *planCommand) run(cmd *cobra.Command) error {
 	p.request.Stdin = p.std.in
-	c := coordinator.New(coordinator.Config{Attach: p.attach()})
+	c := coordinator.New(coordinator.Config{
+		Attach: p.attach(),
+		Note:   func(text string) { p.note("%s", text) },
+	})
 	plan, err := c.Plan(cmd.Context(), p.request)
 	if err != nil {
 		return err
@@ -73,6 +76,9 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 				how = h.Emulator
 			}
 			_, _ = fmt.Fprintf(w, "  %-12s %s\n", how, h.Step.Name)
+		}
+		for _, problem := range a.Problems {
+			_, _ = fmt.Fprintf(w, "  %-12s %s\n", "problem", problem)
 		}
 	}
 	if len(plan.Shared) == 0 {

@@ -82,13 +82,13 @@ linux/amd64   sha256:cc  1       999B   -
 func TestPrintSurvey(t *testing.T) {
 	survey := []emulation.Support{
 		{Platform: platforms.MustParse("linux/amd64"), How: emulation.Native, Probe: "ok"},
-		{Platform: platforms.MustParse("linux/s390x"), How: emulation.Emulated, Instance: "private", Flags: "PF", Version: "7.2", Probe: "ok"},
+		{Platform: platforms.MustParse("linux/s390x"), How: emulation.Emulated, Instance: "private", Flags: "PF", Version: "7.2", Probe: "ok", Interpreter: "/bin/qemu<x>"},
 		{Platform: platforms.MustParse("linux/riscv64"), How: emulation.None, Probe: "exec format error", Problem: "no emulator <x>", Mend: "install one"},
 	}
-	want := `PLATFORM       HOW       INSTANCE  FLAGS  QEMU  PROBE              PROBLEM
-linux/amd64    native    -         -      -     ok                 
-linux/s390x    emulated  private   PF     7.2   ok                 
-linux/riscv64  none      -         -      -     exec format error  no emulator <x>; mend: install one
+	want := `PLATFORM       HOW       INSTANCE  FLAGS  QEMU  PROBE              EMULATOR      PROBLEM
+linux/amd64    native    -         -      -     ok                 -             
+linux/s390x    emulated  private   PF     7.2   ok                 /bin/qemu<x>  
+linux/riscv64  none      -         -      -     exec format error  -             no emulator <x>; mend: install one
 `
 	var got strings.Builder
 	err := mab.PrintSurvey(&got, survey, false)

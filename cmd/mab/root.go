@@ -59,7 +59,7 @@ func newRoot(std streams) *cobra.Command {
 func (o *options) attach() solver.AttachConfig {
 	return solver.AttachConfig{
 		State: o.state,
-		Note:  func(text string) { _, _ = fmt.Fprintf(o.std.err, "mab: note: %s\n", text) },
+		Note:  func(text string) { o.note("%s", text) },
 	}
 }
 

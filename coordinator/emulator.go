@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+// makePlan plans, and if it is emulators that are missing, gets them out of the image that the user named and plans again. It returns
+// what to say of that.
+func (r *run) makePlan(ctx context.Context, graphs []*crossbuild.Graph) (notes []string, err error) {
+	r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies)
+	var unbuildable *UnbuildableError
+	if !errors.As(err, &unbuildable) || r.request.EmulationImage == "" || !r.request.Strategies.Allows(crossbuild.Emulated) {
+		return nil, err
+	}
+	missing := unbuildable.emulators()
+	if len(missing) == 0 {
+		return nil, err
+	}
+	note, err := r.emulate(ctx, missing)
+	if err != nil {
+		return nil, err
+	}
+	r.cfg.Note(note)
+	r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies)
+	return []string{note}, err
+}
+
+// emulators returns the handlers of the platforms that the nodes lack, each once.
+func (e *UnbuildableError) emulators() []emulation.Handler {
+	var out []emulation.Handler
+	for _, u := range e.Platforms {
+		for _, p := range u.Lacks {
+			h, ok := emulation.HandlerFor(p)
+			if ok && !slices.ContainsFunc(out, func(o emulation.Handler) bool { return o.Name == h.Name }) {
+				out = append(out, h)
+			}
+		}
+	}
+	return out
+}
+
+// emulate makes the local node one that has these emulators. A plan alone takes their being in the image for granted.
+func (r *run) emulate(ctx context.Context, missing []emulation.Handler) (note string, err error) {
+	if r.dry {
+		r.farm[0].Info = promised(r.farm[0].Info, missing)
+		return fmt.Sprintf("build takes the emulators for %s from %s", words(guests(missing)), r.request.EmulationImage), nil
+	}
+	state, err := r.cfg.Attach.State.Resolve()
+	if err != nil {
+		return "", err
+	}
+	done, err := state.Emulators().Install(ctx, emulation.InstallConfig{Image: r.request.EmulationImage, Handlers: missing})
+	if err != nil {
+		return "", err
+	}
+	info, running, err := solver.Refresh(ctx, state)
+	if err != nil {
+		return "", err
+	}
+	if !running {
+		return "", &LostError{Node: nodes.Local, Log: solver.LogTail(state), err: errors.New("it stopped")}
+	}
+	r.farm[0].Info = nodes.Info{Survey: info.Survey}
+	return done.String(), nil
+}
+
+func guests(list []emulation.Handler) []platforms.Platform {
+	out := make([]platforms.Platform, len(list))
+	for i, h := range list {
+		out[i] = h.Platforms[0]
+	}
+	return out
+}
+
+// promised is what a node will be able to do once it has these emulators.
+func promised(info nodes.Info, missing []emulation.Handler) nodes.Info {
+	out := nodes.Info{Survey: slices.Clone(info.Survey)}
+	for i, s := range out.Survey {
+		h, ok := emulation.HandlerFor(s.Platform)
+		if ok && s.How == emulation.None && slices.ContainsFunc(missing, func(m emulation.Handler) bool { return m.Name == h.Name }) {
+			out.Survey[i] = emulation.Support{Platform: s.Platform, How: emulation.Emulated, Instance: s.Instance}
+		}
+	}
+	return out
+}
