@@ -10,11 +10,14 @@ import (
 	"fmt"
 	"io"
 	"os/exec"
+	"path"
+	"strings"
 )
 
-// addDeb adds to t the files of a .deb that the patterns keep. A pattern that covers no file is an error: the package
-// has changed, and an image that lacks a file would be found out much later.
-func (t tree) addDeb(ctx context.Context, deb string, keep []string) error {
+// AddDeb adds to t the files of a .deb that the patterns keep. A pattern that covers no file is an error: the package
+// has changed, and an image that lacks a file would be found out much later. Patterns are those of path.Match, or a directory
+// and /** for all below it; names are those of a Tree.
+func (t Tree) AddDeb(ctx context.Context, deb string, keep []string) error {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -37,7 +40,22 @@ func (t tree) addDeb(ctx context.Context, deb string, keep []string) error {
 	return nil
 }
 
-func (t tree) addTar(in *tar.Reader, keep []string) error {
+// Dependencies returns the names of the packages that a .deb depends on, of alternatives the first.
+func Dependencies(ctx context.Context, deb string) ([]string, error) {
+	out, err := exec.CommandContext(ctx, "dpkg-deb", "--field", deb, "Depends").Output()
+	if err != nil {
+		return nil, fmt.Errorf("reading the dependencies of %q: %w", deb, orNoApt(err))
+	}
+	var names []string
+	for dependency := range strings.SplitSeq(string(out), ",") {
+		if fields := strings.Fields(dependency); len(fields) > 0 {
+			names = append(names, fields[0])
+		}
+	}
+	return names, nil
+}
+
+func (t Tree) addTar(in *tar.Reader, keep []string) error {
 	used := make(map[string]bool)
 	for {
 		header, err := in.Next()
@@ -68,7 +86,7 @@ func (t tree) addTar(in *tar.Reader, keep []string) error {
 }
 
 // addEntry adds the entry that in stands at.
-func (t tree) addEntry(in *tar.Reader, header *tar.Header) error {
+func (t Tree) addEntry(in *tar.Reader, header *tar.Header) error {
 	name := canonical(header.Name)
 	switch header.Typeflag {
 	case tar.TypeReg:
@@ -78,7 +96,10 @@ func (t tree) addEntry(in *tar.Reader, header *tar.Header) error {
 		}
 		t[name] = data(content, header.Mode)
 	case tar.TypeSymlink:
-		t[name] = symlink(relative(header.Name, header.Linkname))
+		// Packages link names to each other, such as /usr/bin/runc to /usr/sbin/runc, which are one in a Tree.
+		if link := relative(header.Name, header.Linkname); link != path.Base(name) {
+			t[name] = symlink(link)
+		}
 	case tar.TypeLink:
 		target, ok := t[canonical(header.Linkname)]
 		if !ok {

@@ -36,9 +36,9 @@ func Stanzas(file, content, codename, suite string) (string, error) {
 
 // Repack keeps of a package's tar what the patterns cover, and writes it to w as an image's layer.
 func Repack(w io.Writer, in io.Reader, keep []string) error {
-	t := tree{}
+	t := Tree{}
 	if err := t.addTar(tar.NewReader(in), keep); err != nil {
 		return err
 	}
-	return t.write(w)
+	return t.Write(w)
 }

@@ -17,7 +17,7 @@ import (
 
 // addGo adds Go's toolchain module (https://go.dev/ref/mod#golang-toolchain) for the architecture of platform to t, as
 // /usr/local/go without its tests. The returned close ends the use of t's files.
-func (t tree) addGo(ctx context.Context, version, platform string) (closeZip func() error, err error) {
+func (t Tree) addGo(ctx context.Context, version, platform string) (closeZip func() error, err error) {
 	module := "v0.0.1-go" + version + "." + strings.ReplaceAll(platform, "/", "-")
 	zipFile, err := downloadModule(ctx, "golang.org/toolchain@"+module)
 	if err != nil {

@@ -15,7 +15,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/gofrs/flock"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/layout"
@@ -37,20 +36,17 @@ func (m *maker) image(ctx context.Context, o order) (v1.Image, string, error) {
 	if image, err := readLayout(dir); err == nil {
 		return image, dir, nil
 	}
-	portDir := filepath.Join(m.cacheDir, "apt", o.port.debian)
-	if err := os.MkdirAll(portDir, 0o755); err != nil {
+	// One image of a port is made at a time, as they share its apt root.
+	apt := aptRoot{dir: filepath.Join(m.cacheDir, "apt", o.port.debian), port: o.port, from: m.mirror}
+	unlock, err := apt.lock(ctx)
+	if err != nil {
 		return nil, "", err
 	}
-	// One image of a port is made at a time, as they share its apt root.
-	lock := flock.New(portDir + ".lock")
-	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
-		return nil, "", fmt.Errorf("locking %q: %w", lock.Path(), err)
-	}
-	defer lock.Unlock()
+	defer unlock()
 	if image, err := readLayout(dir); err == nil {
 		return image, dir, nil
 	}
-	if err := m.make(ctx, o, aptRoot{dir: portDir, port: o.port, from: m.mirror}, dir); err != nil {
+	if err := m.make(ctx, o, apt, dir); err != nil {
 		return nil, "", err
 	}
 	image, err := readLayout(dir)
@@ -99,47 +95,29 @@ func readLayout(dir string) (v1.Image, error) {
 // make makes the image of o beside dir and moves it there when it is whole. The caller holds the lock of the port.
 func (m *maker) make(ctx context.Context, o order, apt aptRoot, dir string) error {
 	m.log.Info("making base image", "image", o.name, "platform", o.port.platform)
-	parent := filepath.Dir(dir)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
-		return err
-	}
-	// What is here was left by a process that died: the lock is ours.
-	leftovers, err := filepath.Glob(filepath.Join(parent, tempPrefix+"*"))
-	if err != nil {
-		return err
-	}
-	for _, leftover := range append(leftovers, dir) {
-		if err := os.RemoveAll(leftover); err != nil {
-			return err
-		}
-	}
-	temp, err := os.MkdirTemp(parent, tempPrefix)
-	if err != nil {
-		return err
-	}
-	defer os.RemoveAll(temp)
-
-	root, versions, err := o.packages(ctx, apt, temp)
-	if err != nil {
-		return err
-	}
-	if version := o.recipe.goSDK; version != "" {
-		closeZip, err := root.addGo(ctx, version, o.port.platform)
+	return renew(dir, func(temp string) error {
+		root, versions, err := o.packages(ctx, apt, temp)
 		if err != nil {
 			return err
 		}
-		defer func() { _ = closeZip() }()
-		versions = append(versions, "go="+version)
-	}
-	made := filepath.Join(temp, "layout")
-	if err := o.write(root, versions, made); err != nil {
-		return err
-	}
-	return os.Rename(made, dir)
+		if version := o.recipe.goSDK; version != "" {
+			closeZip, err := root.addGo(ctx, version, o.port.platform)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = closeZip() }()
+			versions = append(versions, "go="+version)
+		}
+		made := filepath.Join(temp, "layout")
+		if err := o.write(root, versions, made); err != nil {
+			return err
+		}
+		return os.Rename(made, dir)
+	})
 }
 
 // packages returns the root file system that o's packages give, and their versions.
-func (o order) packages(ctx context.Context, apt aptRoot, temp string) (tree, []string, error) {
+func (o order) packages(ctx context.Context, apt aptRoot, temp string) (Tree, []string, error) {
 	var names []string
 	for _, pick := range o.recipe.picks {
 		names = append(names, pick.pkg)
@@ -148,10 +126,10 @@ func (o order) packages(ctx context.Context, apt aptRoot, temp string) (tree, []
 	if err != nil {
 		return nil, nil, err
 	}
-	root := skeleton()
+	root := NewTree()
 	var versions []string
 	for i, deb := range debs {
-		if err := root.addDeb(ctx, deb, o.recipe.picks[i].keep); err != nil {
+		if err := root.AddDeb(ctx, deb, o.recipe.picks[i].keep); err != nil {
 			return nil, nil, err
 		}
 		versions = append(versions, debVersion(deb))
@@ -159,11 +137,11 @@ func (o order) packages(ctx context.Context, apt aptRoot, temp string) (tree, []
 	for _, link := range o.recipe.links {
 		root[link[0]] = symlink(link[1])
 	}
-	return root, versions, root.addApplets()
+	return root, versions, root.AddApplets()
 }
 
 // write writes root as an image of one layer into a new OCI layout.
-func (o order) write(root tree, versions []string, dir string) error {
+func (o order) write(root Tree, versions []string, dir string) error {
 	platform := o.port.ociPlatform()
 	base := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
 	base, err := mutate.ConfigFile(base, &v1.ConfigFile{
@@ -178,7 +156,7 @@ func (o order) write(root tree, versions []string, dir string) error {
 	reader, writer := io.Pipe()
 	var group errgroup.Group
 	group.Go(func() error {
-		err := root.write(writer)
+		err := root.Write(writer)
 		writer.CloseWithError(err)
 		return err
 	})

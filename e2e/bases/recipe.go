@@ -63,7 +63,7 @@ func (p port) ociPlatform() *v1.Platform {
 	return oci
 }
 
-// recipe is what an image is made of. Paths have no leading slash and are those of a merged /usr (see tree).
+// recipe is what an image is made of. Paths have no leading slash and are those of a merged /usr (see Tree).
 type recipe struct {
 	picks []pick
 	links [][2]string // name, target

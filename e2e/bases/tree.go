@@ -5,8 +5,10 @@ package bases
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"maps"
+	"os"
 	"path"
 	"path/filepath"
 	"slices"
@@ -14,9 +16,9 @@ import (
 	"time"
 )
 
-// tree is a root file system with a merged /usr: nothing but links is in /bin, /sbin, /lib, /lib64 and /usr/sbin. Names
-// have no leading slash.
-type tree map[string]file
+// Tree is a root file system with a merged /usr: nothing but links is in /bin, /sbin, /lib, /lib64 and /usr/sbin. Names
+// have no leading slash. All is owned by root.
+type Tree map[string]file
 
 // file is a directory, a symbolic link or a regular file, told apart by kind as archive/tar does.
 type file struct {
@@ -42,7 +44,7 @@ var merged = [][2]string{
 	{"bin/", "usr/bin/"}, {"sbin/", "usr/bin/"}, {"lib/", "usr/lib/"}, {"lib64/", "usr/lib64/"}, {"usr/sbin/", "usr/bin/"},
 }
 
-// canonical turns a name as packages have it (./bin/sh, /lib/x) into a name of a tree.
+// canonical turns a name as packages have it (./bin/sh, /lib/x) into a name of a Tree.
 func canonical(name string) string {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	for _, m := range merged {
@@ -54,7 +56,7 @@ func canonical(name string) string {
 }
 
 // relative returns the link target of the file that a package calls original, such that it leads from the file's place in a
-// tree to the target's, below any root.
+// Tree to the target's, below any root.
 func relative(original, target string) string {
 	absolute := target
 	if !path.IsAbs(target) {
@@ -67,9 +69,9 @@ func relative(original, target string) string {
 	return to
 }
 
-// skeleton returns a tree with what every image has: users, hosts, and the directories that a container expects.
-func skeleton() tree {
-	return tree{
+// NewTree returns a tree with what every image has: users, hosts, and the directories that a container expects.
+func NewTree() Tree {
+	return Tree{
 		"bin": symlink("usr/bin"), "sbin": symlink("usr/bin"), "lib": symlink("usr/lib"), "lib64": symlink("usr/lib64"),
 		"usr/sbin": symlink("bin"),
 		"usr/bin":  directory(0o755), "usr/lib": directory(0o755), "usr/lib64": directory(0o755),
@@ -83,8 +85,14 @@ func skeleton() tree {
 	}
 }
 
-// addApplets links every applet that the busybox in t has to it, where no other file has the name.
-func (t tree) addApplets() error {
+// AddFile sets the file called name; mode may have the bits above the permissions as chmod(2) has them.
+func (t Tree) AddFile(name string, content []byte, mode int64) { t[name] = data(content, mode) }
+
+// AddDirectory sets an empty directory; a file's own directories need none.
+func (t Tree) AddDirectory(name string, mode int64) { t[name] = directory(mode) }
+
+// AddApplets links every applet that the busybox in t has to it, where no other file has the name.
+func (t Tree) AddApplets() error {
 	const busybox = "usr/bin/busybox"
 	rc, err := t[busybox].open()
 	if err != nil {
@@ -107,8 +115,8 @@ func (t tree) addApplets() error {
 	return nil
 }
 
-// write writes t as a tar whose bytes depend on nothing but t's content: sorted, owned by root, dated 1970.
-func (t tree) write(w io.Writer) error {
+// Write writes t as a tar whose bytes depend on nothing but t's content: sorted, owned by root, dated 1970.
+func (t Tree) Write(w io.Writer) error {
 	all := maps.Clone(t)
 	for name := range t {
 		for dir := path.Dir(name); dir != "."; dir = path.Dir(dir) {
@@ -124,6 +132,51 @@ func (t tree) write(w io.Writer) error {
 		}
 	}
 	return out.Close()
+}
+
+// Extract writes t into a new directory, as files of the caller's.
+func (t Tree) Extract(dir string) error {
+	for _, name := range slices.Sorted(maps.Keys(t)) {
+		if err := t[name].extract(filepath.Join(dir, filepath.FromSlash(name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f file) extract(name string) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	switch f.kind {
+	case tar.TypeSymlink:
+		return os.Symlink(f.link, name)
+	case tar.TypeDir:
+		// Another entry's name may have made it.
+		if err := os.MkdirAll(name, 0o755); err != nil {
+			return err
+		}
+	default:
+		if err := f.extractData(name); err != nil {
+			return err
+		}
+	}
+	// Not left to the call that makes it: the umask takes bits away.
+	return os.Chmod(name, (&tar.Header{Mode: f.mode}).FileInfo().Mode())
+}
+
+func (f file) extractData(name string) error {
+	from, err := f.open()
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	to, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	return errors.Join(err, to.Close())
 }
 
 func writeFile(out *tar.Writer, name string, f file) error {

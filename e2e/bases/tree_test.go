@@ -104,6 +104,16 @@ func TestRepack(t *testing.T) {
 			t.Error("other bytes")
 		}
 	})
+	t.Run("a link between two names that are one does not hide the file", func(t *testing.T) {
+		var other bytes.Buffer
+		link := tar.Header{Typeflag: tar.TypeSymlink, Name: "./usr/sbin/su", Linkname: "../bin/su"}
+		if err := bases.Repack(&other, packed(t, program, link, alias, library), keep); err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(layer.Bytes(), other.Bytes()) {
+			t.Error("other bytes")
+		}
+	})
 	t.Run("a pattern that covers nothing is an error", func(t *testing.T) {
 		err := bases.Repack(io.Discard, packed(t, program), []string{"usr/bin/su", "usr/bin/sudo"})
 		if err == nil || err.Error() != `no file "usr/bin/sudo"` {
