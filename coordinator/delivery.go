@@ -72,7 +72,11 @@ func newDelivery(ctx context.Context, r *Request, stdout io.Writer) (*delivery, 
 		outputs = append(outputs, Output{Type: outputDocker, Attrs: settings(outputs)})
 	}
 	for _, o := range outputs {
-		if err := d.add(o, r.Push, stdout); err != nil {
+		err := o.checkDelete(r.Allow)
+		if err == nil {
+			err = d.add(o, r.Push, stdout)
+		}
+		if err != nil {
 			return nil, errors.Join(err, d.close())
 		}
 	}

@@ -43,7 +43,7 @@ func startEngine(t testing.TB, command string) *testEngine {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	cmd := exec.Command("unshare", "-n", "-m", "-p", "-f", "--mount-proc", "--kill-child", //nolint:noctx // it is killed in the end
+	cmd := exec.Command("unshare", "-n", "-m", "-p", "-f", "--mount-proc", "--kill-child",
 		"sh", "-c", "mount -t tmpfs tmpfs /run && exec "+strings.ReplaceAll(command, "DIR", dir))
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Start(); err != nil {
@@ -70,7 +70,7 @@ func startEngine(t testing.TB, command string) *testEngine {
 }
 
 func (e *testEngine) get(path string) ([]byte, error) {
-	resp, err := e.http.Get("http://engine" + path) //nolint:noctx // it is a socket of this machine
+	resp, err := e.http.Get("http://engine" + path)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +202,7 @@ func TestLoadNowhere(t *testing.T) {
 	})
 	t.Run("an engine that refuses, after the build", func(t *testing.T) {
 		var said []string
-		server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { //nolint:gosec // a test's
+		server := http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			said = append(said, r.URL.Path)
 			switch {
 			case strings.HasSuffix(r.URL.Path, "/info"):

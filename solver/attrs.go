@@ -50,9 +50,9 @@ func (r *Request) attrs(getenv func(string) (string, bool)) (map[string]string, 
 	if err := r.limits(out); err != nil {
 		return nil, err
 	}
-	for _, name := range r.Allow {
+	for _, name := range r.entitlements() {
 		if _, _, err := entitlements.Parse(name); err != nil {
-			return nil, &usageError{"--allow " + quote(name), "choose network.host or security.insecure"}
+			return nil, &usageError{"--allow " + quote(name), "choose network.host, security.insecure, device or " + LocalDelete}
 		}
 	}
 	attests, err := r.attests(getenv)
@@ -130,12 +130,13 @@ func (r *Request) limits(out map[string]string) error {
 	return nil
 }
 
-// entitlements are what the user allows. As with docker buildx, --network host allows itself.
+// entitlements are what the user allows the solver. As with docker buildx, --network host allows itself.
 func (r *Request) entitlements() []string {
-	if r.Network == "host" && !slices.Contains(r.Allow, "network.host") {
-		return append(slices.Clone(r.Allow), "network.host")
+	out := slices.DeleteFunc(slices.Clone(r.Allow), func(name string) bool { return name == LocalDelete })
+	if r.Network == "host" && !slices.Contains(out, "network.host") {
+		return append(out, "network.host")
 	}
-	return r.Allow
+	return out
 }
 
 // hostGateway is docker's word for the address of the machine that a container runs on. Steps are in that machine's network, so it is

@@ -50,6 +50,12 @@ func TestOptions(t *testing.T) {
 			t.Errorf("--network none allows %q", opt.AllowedEntitlements)
 		}
 	})
+	t.Run("what is allowed here is none of the solver's business", func(t *testing.T) {
+		opt := options(t, solver.Request{Context: dir, Allow: []string{solver.LocalDelete, "security.insecure"}})
+		if diff := cmp.Diff([]string{"security.insecure"}, opt.AllowedEntitlements); diff != "" {
+			t.Errorf("want -, got +:\n%s", diff)
+		}
+	})
 	t.Run("exports", func(t *testing.T) {
 		logrus.SetLevel(logrus.ErrorLevel) // of containerd's wish for fs-verity
 		opt := options(t, solver.Request{Context: dir},

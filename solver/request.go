@@ -49,9 +49,12 @@ type Request struct {
 	Ulimits []string
 	// CgroupParent is the control group that RUN steps are put below.
 	CgroupParent string
-	// Allow grants entitlements: network.host, security.insecure.
+	// Allow grants entitlements: network.host, security.insecure, device[=NAME], and LocalDelete.
 	Allow []string
 }
+
+// LocalDelete is buildx's entitlement to remove files of this machine: it is no business of the solver's.
+const LocalDelete = "buildx.local.delete"
 
 // Validate looks for what is wrong with the request itself, before anything is started. It reads no standard input: of what comes
 // from there, Receive finds the faults.

@@ -79,9 +79,9 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringVar(&r.ShmSize, "shm-size", "", "size of /dev/shm")
 	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "`TYPE=SOFT[:HARD]` of RUN (repeatable)")
 	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN; without effect where steps get none, as in the local solver")
-	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host` or security.insecure")
 	flags.StringVar(&r.EmulationImage, "emulation-image", env("MAB_EMULATION_IMAGE", ""),
 		"take emulators that are missing from this image: `REF`, oci-layout://DIR or default (env MAB_EMULATION_IMAGE)")
+	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host`, security.insecure or buildx.local.delete")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")
 	for _, name := range []string{"provenance", "sbom"} {
