@@ -12,12 +12,14 @@ export MAB_BIN     := $(CURDIR)/bin/mab
 
 GOLANGCI := 2.15.0
 LINT     := $(CACHE)/golangci-lint-$(GOLANGCI)/golangci-lint
+# What is released: for Linux with a solver, for the rest without.
 DIST     := amd64 arm64 riscv64
+CLIENTS  := darwin-amd64 darwin-arm64 windows-amd64.exe
 # Expanded by the shell, when a program is linked.
 BUILDKIT = $$(go list -m -f '{{.Version}}' github.com/moby/buildkit)
 LDFLAGS  = -s -w -X main.version=$(VERSION) -X github.com/moby/buildkit/version.Version=$(BUILDKIT)
 
-.PHONY: help build test lint fmt generate check e2e bench demo runc dist man install clean
+.PHONY: help build test lint fmt generate check e2e bench demo runc dist man always install clean
 .PHONY: check-fmt check-tidy check-generate
 .DEFAULT_GOAL := help
 
@@ -29,6 +31,7 @@ build: ## bin/mab, one static program
 
 test: build ## every test, e2e included; MAB_E2E=all fails where a tool is missing instead of skipping
 	go test -count=1 -timeout=30m ./...
+	cd release && go test -count=1 ./...
 	@echo "make test: all tests passed"
 
 e2e: build ## the tests that run bin/mab
@@ -43,6 +46,7 @@ demo: build ## build examples/hello for six platforms, push it, and run what was
 
 lint: $(LINT) ## golangci-lint, go vet included
 	$(LINT) run ./...
+	cd release && $(LINT) run ./...
 
 fmt: ## format the code
 	gofmt -s -w .
@@ -59,6 +63,7 @@ check-fmt:
 check-tidy:
 	go mod tidy -diff
 	cd runc/module && go mod tidy -diff
+	cd release && go mod tidy -diff
 
 # What git sees must be the same before and after, be it committed or not.
 SNAPSHOT = { git diff; git ls-files -z --others --exclude-standard | xargs -0r sha256sum; } | sha256sum
@@ -71,10 +76,19 @@ runc: $(DIST:%=runc/carried/%.zst) ## the runc that releases carry, for each of 
 runc/carried/%.zst: runc/module/make.sh runc/module/go.mod
 	runc/module/make.sh $*
 
-dist: ## static programs for Linux and their checksums in dist/
-	mkdir -p dist
-	for arch in $(DIST); do GOOS=linux GOARCH=$$arch go build -ldflags "$(LDFLAGS)" -o dist/mab-linux-$$arch ./cmd/mab || exit 1; done
-	cd dist && sha256sum $(DIST:%=mab-linux-%) > sha256sums
+dist: $(DIST:%=dist/mab-linux-%) $(CLIENTS:%=dist/mab-%) ## the files of a release: programs, licences, bill of materials, checksums
+	cd release && SOURCE_DATE_EPOCH=$(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct)) go run . -version $(VERSION)
+	cd dist && sha256sum $(^F) LICENSES libseccomp-*.tar.gz sbom.cdx.json > sha256sums
+
+# Go knows better than make what is out of date.
+dist/mab-linux-%: runc/carried/%.zst always
+	GOOS=linux GOARCH=$* go build -tags mab_runc -ldflags "$(LDFLAGS)" -o $@ ./cmd/mab
+
+$(CLIENTS:%=dist/mab-%): dist/mab-%: always
+	@echo "$@"
+	@GOOS=$(word 1,$(subst -, ,$*)) GOARCH=$(word 2,$(subst -, ,$(basename $*))) go build -ldflags "$(LDFLAGS)" -o $@ ./cmd/mab
+
+always:
 
 man: ## man pages and completions of shells in dist/
 	go run -tags reference -ldflags "$(LDFLAGS)" ./cmd/mab reference --man dist/man --completion dist/completion

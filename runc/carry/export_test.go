@@ -7,5 +7,5 @@ var Static = static
 
 // Carry packs a program.
 func Carry(arch, program, dir string) error {
-	return carry(arch, label{Version: "1.5.2", Seccomp: "2.6.0"}, program, dir)
+	return carry(arch, label{Version: "1.5.2", Seccomp: "2.6.0", Libc: "2.36"}, program, dir)
 }

@@ -22,10 +22,11 @@ import (
 // machines are the architectures of releases, by the name that Go has for them.
 var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "riscv64": elf.EM_RISCV}
 
-// label is what package runc reads.
+// label is what package runc reads, and, but for Libc, uses.
 type label struct {
 	Version string `json:"version"`
 	Seccomp string `json:"seccomp"`
+	Libc    string `json:"libc"`
 	SHA256  string `json:"sha256"`
 }
 
@@ -34,9 +35,10 @@ func main() {
 	arch := flag.String("arch", "", "the architecture that the program is for")
 	flag.StringVar(&about.Version, "version", "", "the version of runc")
 	flag.StringVar(&about.Seccomp, "seccomp", "", "the version of libseccomp in it")
+	flag.StringVar(&about.Libc, "libc", "", "the version of the GNU C Library in it")
 	flag.Parse()
-	if flag.NArg() != 2 || about.Version == "" || about.Seccomp == "" {
-		fmt.Fprintln(os.Stderr, "usage: carry -arch ARCH -version VERSION -seccomp VERSION PROGRAM DIRECTORY")
+	if flag.NArg() != 2 || about.Version == "" || about.Seccomp == "" || about.Libc == "" {
+		fmt.Fprintln(os.Stderr, "usage: carry -arch ARCH -version VERSION -seccomp VERSION -libc VERSION PROGRAM DIRECTORY")
 		os.Exit(2)
 	}
 	if err := carry(*arch, about, flag.Arg(0), flag.Arg(1)); err != nil {

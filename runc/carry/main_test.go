@@ -91,7 +91,7 @@ func TestCarry(t *testing.T) {
 	if err := json.Unmarshal(text, &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]string{"version": "1.5.2", "seccomp": "2.6.0", "sha256": fmt.Sprintf("%x", sha256.Sum256(content))}
+	want := map[string]string{"version": "1.5.2", "seccomp": "2.6.0", "libc": "2.36", "sha256": fmt.Sprintf("%x", sha256.Sum256(content))}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 # Makes the runc that a release of mab carries for an architecture, static and with seccomp: runc/carried/ARCH.zst and ARCH.json.
-# Usage: make.sh ARCH, on Debian. With LIBSECCOMP=FILE.tar.gz nothing is fetched but Go modules.
+# Usage: make.sh ARCH, on Debian. LIBSECCOMP=FILE.tar.gz is the source of another libseccomp, such as one that you changed.
 set -euo pipefail
+# A path that was given is from here.
+[ -z "${LIBSECCOMP:-}" ] || LIBSECCOMP=$(realpath "$LIBSECCOMP")
 cd "$(dirname "$0")"
 
-# The newest in Debian. Both are also in LICENSES.
+# The newest that a release of Debian has. The digest is that of libseccomp's own release, which Debian ships unchanged.
 seccomp=2.6.0 suite=trixie
-# Of libseccomp's own release, which Debian ships unchanged.
 seccomp_sha256=83b6085232d1588c379dc9b9cae47bb37407cf262e6e74993c61ba72d2a784dc
 
 # Debian's packages of compiler and C library, and the names that GNU and QEMU have for the architecture.
@@ -48,17 +49,24 @@ fetch() {
 	mv "$dir/libseccomp_$seccomp.orig.tar.gz" "$tarball"
 }
 [ -e "$tarball" ] || fetch
-echo "$seccomp_sha256  $tarball" | sha256sum --quiet --check
+[ -n "${LIBSECCOMP:-}" ] || echo "$seccomp_sha256  $tarball" | sha256sum --quiet --check
 
 # The library. No path of this machine may get into it.
 export SOURCE_DATE_EPOCH=0 LC_ALL=C
-tar -xzf "$tarball" -C "$work"
+mkdir "$work/source"
+tar -xzf "$tarball" -C "$work/source" --strip-components=1
 library() {
-	cd "$work/libseccomp-$seccomp" &&
+	cd "$work/source" &&
 		./configure --quiet --host="$triplet" --prefix="$work/lib" --disable-shared --enable-static CFLAGS="-O2 -ffile-prefix-map=$PWD=." &&
 		make --quiet -j"$(nproc)" -C include install && make --quiet -j"$(nproc)" -C src install
 }
 (library) >"$work/log" 2>&1 || { cat "$work/log" >&2; exit 1; }
+
+number() { awk -v name="$1" '$2 == name { print $3 }'; }
+header=$work/lib/include/seccomp.h
+seccomp=$(number SCMP_VER_MAJOR <"$header").$(number SCMP_VER_MINOR <"$header").$(number SCMP_VER_MICRO <"$header")
+macros=$("$triplet-gcc" -E -dM -include features.h -x c /dev/null)
+libc=$(number __GLIBC__ <<<"$macros").$(number __GLIBC_MINOR__ <<<"$macros")
 
 # runc, at the version that go.mod says.
 # PKG_CONFIG: what it would say of libseccomp is in the flags.
@@ -82,4 +90,4 @@ else
 	echo "make runc: $arch: made, but not run: ${run[0]} is missing" >&2
 fi
 cd ../..
-env -u GOOS -u GOARCH CGO_ENABLED=0 go run ./runc/carry -arch "$arch" -version "$version" -seccomp "$seccomp" "$work/runc" "$carried"
+env -u GOOS -u GOARCH CGO_ENABLED=0 go run ./runc/carry -arch "$arch" -version "$version" -seccomp "$seccomp" -libc "$libc" "$work/runc" "$carried"
