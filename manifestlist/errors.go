@@ -154,11 +154,14 @@ func networkHint(host string, err error) string {
 	var dns *net.DNSError
 	var authority x509.UnknownAuthorityError
 	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
 	switch {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errPlain):
 		return fmt.Sprintf("%s speaks plain HTTP; if that is meant, allow it: --insecure-registry", host)
 	case errors.As(err, &authority), errors.As(err, &name):
 		return fmt.Sprintf("install the certificate of %s on this machine, or accept any: --insecure-registry", host)
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return fmt.Sprintf("the certificate of %s is not valid at this time; check this machine's clock: date", host)
 	case isRefused(err):
 		return fmt.Sprintf("nothing listens at %s; check host and port, and that the registry runs", host)
 	case errors.As(err, &dns):
