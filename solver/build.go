@@ -3,6 +3,7 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -63,6 +64,9 @@ type Solve struct {
 	DryRun bool
 	// Display shows the progress. Nil: nobody looks.
 	Display *Display
+
+	// ref is the build's name in the history, and sharedKey what local directories are known by. Empty: newRef's, the context's.
+	ref, sharedKey string
 }
 
 // Result is what a solve left behind.
@@ -157,12 +161,12 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		FrontendAttrs:       attrs,
 		LocalMounts:         src.dirs,
 		OCIStores:           src.stores,
-		SharedKey:           sharedKey(r.Context),
+		SharedKey:           cmp.Or(s.sharedKey, sharedKey(r.Context)),
 		Session:             session,
 		CacheImports:        imports,
 		CacheExports:        exports,
 		AllowedEntitlements: r.entitlements(),
-		Ref:                 newRef(),
+		Ref:                 cmp.Or(s.ref, newRef()),
 	}
 	for _, e := range s.Exports {
 		entry, err := e.entry()

@@ -39,21 +39,27 @@ func Stop(ctx context.Context, s State) error {
 
 // peer opens the process that listens on the other side: the kernel knows it, so that no file has to hold its number.
 func peer(conn *net.UnixConn) (pidfd int, err error) {
-	raw, err := conn.SyscallConn()
+	cred, err := credentials(conn)
 	if err != nil {
 		return -1, err
+	}
+	return unix.PidfdOpen(int(cred.Pid), 0)
+}
+
+// credentials are those of the process that listens on the other side.
+func credentials(conn *net.UnixConn) (*unix.Ucred, error) {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var failure error
 	if err := raw.Control(func(fd uintptr) {
 		cred, failure = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return -1, err
+		return nil, err
 	}
-	if failure != nil {
-		return -1, failure
-	}
-	return unix.PidfdOpen(int(cred.Pid), 0)
+	return cred, failure
 }
 
 // pollMillis is how often a wait for the end of a process looks at its context.
