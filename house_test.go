@@ -30,7 +30,7 @@ var layers = [][]string{
 	{"platforms", "sandbox", "runc"},
 	{"emulation", "crossbuild", "manifestlist"},
 	{"nodes", "solver"},
-	{"coordinator"},
+	{"coordinator", "doctor"},
 	{"cmd/mab"},
 }
 
