@@ -54,15 +54,15 @@ type inside struct {
 }
 
 // lookInside starts this program in a sandbox such as the solver's. File systems are tried in dir; "" tries none.
-func lookInside(ctx context.Context, dir string) inside {
-	out, err := startInside(ctx, dir)
+func lookInside(ctx context.Context, state solver.State, dir string) inside {
+	out, err := startInside(ctx, state, dir)
 	if err != nil {
 		return inside{Refused: newProblem(err)}
 	}
 	return out
 }
 
-func startInside(ctx context.Context, dir string) (inside, error) {
+func startInside(ctx context.Context, state solver.State, dir string) (inside, error) {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return inside{}, fmt.Errorf("looking from the solver's namespaces: %w", err)
@@ -71,7 +71,7 @@ func startInside(ctx context.Context, dir string) (inside, error) {
 	// The sandbox is killed when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	child, err := sandbox.Start(sandbox.Config{Args: []string{"doctor", "--inside", dir}, Stdout: write})
+	child, err := sandbox.Start(sandbox.Config{Args: []string{"--root", state.Root, "--runtime", state.Runtime, "doctor", "--inside", dir}, Stdout: write})
 	_ = write.Close()
 	if err != nil {
 		return inside{}, err
@@ -94,7 +94,7 @@ func startInside(ctx context.Context, dir string) (inside, error) {
 
 // Inside is what Examine runs in a sandbox, through the command line mab doctor --inside DIR: it writes what it finds to w, as
 // JSON.
-func Inside(ctx context.Context, dir string, w io.Writer) error {
+func Inside(ctx context.Context, state solver.State, dir string, w io.Writer) error {
 	var out inside
 	if err := sandbox.Enter(); err != nil {
 		out.Refused = newProblem(err)
@@ -107,7 +107,7 @@ func Inside(ctx context.Context, dir string, w io.Writer) error {
 	ids, _ := os.ReadFile("/proc/self/uid_map") // Without it the number stays unknown.
 	out.IDs = countIDs(string(ids))
 	var err error
-	out.Survey, err = solver.Emulate(ctx, true, slog.New(slog.DiscardHandler))
+	out.Survey, err = solver.Emulate(ctx, solver.EmulateConfig{Store: state.Emulators(), Log: slog.New(slog.DiscardHandler)})
 	out.SurveyFailed = newProblem(err)
 	if sandbox.OwnUser() {
 		out.Shared = newProblem(shared())

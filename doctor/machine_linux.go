@@ -125,7 +125,7 @@ func (m machine) parts() []part {
 			return []Check{judgeRunc(found, err)}
 		}},
 		{"namespaces", insideWait, func(ctx context.Context) []Check {
-			return judgeInside(lookInside(ctx, m.place.temp), m.place)
+			return judgeInside(lookInside(ctx, m.place.state, m.place.temp), m.place)
 		}},
 		known(judgeSolver(m.seen, m.seenErr, m.place.state)),
 	}

@@ -49,11 +49,11 @@ func newUserLab(t *testing.T, subordinate string, before ...string) *userLab {
 		os.Chmod(l.root, 0o755), os.Chown(l.root, userID, userID), os.Chown(home, userID, userID),
 		os.WriteFile(filepath.Join(etc, "passwd"), []byte(account), 0o644),
 		os.WriteFile(filepath.Join(etc, "subid"), []byte(subordinate), 0o644),
-		copyFile(program, mabBinary),
-	)
+)
 	if err != nil {
 		t.Fatal(err)
 	}
+	copyFile(t, mabBinary, program)
 	bind := `for pair in passwd:passwd subid:subuid subid:subgid; do mount --bind $1/etc/${pair%:*} /etc/${pair#*:}; done`
 	script := strings.Join(slices.Concat([]string{"set -e", bind}, before, []string{
 		"shift", fmt.Sprintf(`exec setpriv --reuid %d --regid %[1]d --clear-groups "$@"`, userID),
@@ -79,14 +79,6 @@ func (l *userLab) context(files map[string]string) string {
 		l.t.Fatal(err)
 	}
 	return dir
-}
-
-func copyFile(to, from string) error {
-	content, err := os.ReadFile(from)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(to, content, 0o755) //nolint:gosec // the user runs it
 }
 
 const enoughIDs = "tester:300000:65536\n"

@@ -50,7 +50,7 @@ The exit code is 0 if a build for this machine's own platform works, else 1.`,
 
 func (d *doctorCommand) run(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("inside") {
-		return doctor.Inside(cmd.Context(), d.inside, d.std.out)
+		return doctor.Inside(cmd.Context(), d.state, d.inside, d.std.out)
 	}
 	d.cfg.State, d.cfg.Built = d.state, built()
 	checks, err := doctor.Examine(cmd.Context(), d.cfg)

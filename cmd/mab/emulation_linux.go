@@ -37,7 +37,7 @@ func listEmulation(ctx context.Context, asJSON bool, o *options) error {
 	}
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	child, err := sandbox.Start(sandbox.Config{Args: os.Args[1:], Stdout: os.Stdout, Stderr: os.Stderr})
+	child, err := sandbox.Start(sandbox.Config{Args: os.Args[1:], Env: insideEnv(state), Stdout: os.Stdout, Stderr: os.Stderr})
 	if err != nil {
 		return err
 	}

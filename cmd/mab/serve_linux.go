@@ -31,12 +31,10 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 	if err != nil {
 		return err
 	}
-	// In there a plain user is root, whose state would be elsewhere.
-	env := append(os.Environ(), "MAB_ROOT="+state.Root, "MAB_RUNTIME_DIR="+state.Runtime)
 	// The child is killed when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	child, err := sandbox.Start(sandbox.Config{Args: args, Env: env, Stdout: os.Stdout, Stderr: os.Stderr})
+	child, err := sandbox.Start(sandbox.Config{Args: args, Env: insideEnv(state), Stdout: os.Stdout, Stderr: os.Stderr})
 	if err != nil {
 		return err
 	}
@@ -55,6 +53,11 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 	}
 	// It was killed and could not say why.
 	return fmt.Errorf("running the solver: %w", err)
+}
+
+// insideEnv is the environment of this program in a sandbox. In there a plain user is root, whose state would be elsewhere.
+func insideEnv(state solver.State) []string {
+	return append(os.Environ(), "MAB_ROOT="+state.Root, "MAB_RUNTIME_DIR="+state.Runtime)
 }
 
 // shim is this program in the place of another; it does not return then.
