@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -108,4 +109,19 @@ func TestAdoptInterrupted(t *testing.T) {
 	if diff := cmp.Diff(map[string]string{"version": "format 2\nmab 1.2\n"}, tell(t, root)); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
+}
+
+func TestForeignState(t *testing.T) {
+	root := t.TempDir()
+	fill(t, root, "format 2\nmab 1.2\n", "cache.db")
+	if err := os.Chmod(root, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	asNobody(t, func() {
+		_, err := solver.Handle(solver.State{Root: root}, 2, "1.2")
+		var hinted interface{ Hint() string }
+		if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &hinted) || !strings.Contains(hinted.Hint(), root) || !strings.Contains(hinted.Hint(), "--root DIR") {
+			t.Errorf("got %v", err)
+		}
+	})
 }

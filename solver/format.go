@@ -78,6 +78,8 @@ func (s State) stamp(self stamp) (stamp, error) {
 		return self, nil
 	case errors.Is(err, fs.ErrNotExist):
 		return stamp{format: 1}, nil
+	case errors.Is(err, fs.ErrPermission):
+		return stamp{}, &foreignError{err: err, root: s.Root}
 	case err != nil:
 		return stamp{}, fmt.Errorf("reading who wrote the solver's state: %w", err)
 	}
@@ -126,6 +128,24 @@ func (e *newerError) Error() string {
 // Hint says how to go on.
 func (e *newerError) Hint() string {
 	return "use the newer mab, or give this one a directory of its own with --root DIR"
+}
+
+// foreignError is a state that this user may not look into.
+type foreignError struct {
+	err  error
+	root string
+}
+
+func (e *foreignError) Error() string {
+	return fmt.Sprintf("reading who wrote the solver's state: %v", e.err)
+}
+
+// Unwrap gives the cause.
+func (e *foreignError) Unwrap() error { return e.err }
+
+// Hint says how to go on.
+func (e *foreignError) Hint() string {
+	return fmt.Sprintf("run mab as the user whom %s belongs to, or give it a directory of its own with --root DIR", e.root)
 }
 
 // stampError is a file that does not tell who wrote a state.
