@@ -70,7 +70,12 @@ func readLicences(dir string) ([]licence, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, licence{file: entry.Name(), text: text, ids: identify(text)})
+		l := licence{file: entry.Name(), text: text}
+		// A grant of patents is no licence, and has no SPDX identifier.
+		if !strings.HasPrefix(strings.ToUpper(l.file), "PATENTS") {
+			l.ids = identify(text)
+		}
+		out = append(out, l)
 	}
 	if len(out) == 0 {
 		return nil, errors.New("there is none")

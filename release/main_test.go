@@ -5,6 +5,7 @@ package main_test
 import (
 	"bytes"
 	"os"
+	"os/exec"
 	"runtime/debug"
 	"strings"
 	"testing"
@@ -69,14 +70,25 @@ func TestModulesOfAProgram(t *testing.T) {
 }
 
 func TestLicencesOfAModule(t *testing.T) {
-	got, err := main.LicencesOf(t.Context(), ".", "github.com/google/go-cmp", "v0.7.0")
-	if err != nil {
-		t.Fatal(err)
+	for _, test := range []struct{ rule, dir, path string }{
+		{"a licence", ".", "github.com/google/go-cmp"},
+		{"a licence beside a grant of patents", "../runc/module", "golang.org/x/sys"},
+	} {
+		list := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Version}}", test.path)
+		list.Dir = test.dir
+		version, err := list.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := main.LicencesOf(t.Context(), test.dir, test.path, strings.TrimSpace(string(version)))
+		if err != nil {
+			t.Fatalf("%s: %v", test.rule, err)
+		}
+		if diff := cmp.Diff([]string{"BSD-3-Clause"}, got); diff != "" {
+			t.Errorf("%s: %s", test.rule, diff)
+		}
 	}
-	if diff := cmp.Diff([]string{"BSD-3-Clause"}, got); diff != "" {
-		t.Error(diff)
-	}
-	if _, err := main.LicencesOf(t.Context(), ".", "github.com/google/go-cmp", "v0.6.0"); err == nil {
+	if _, err := main.LicencesOf(t.Context(), ".", "github.com/google/go-cmp", "v0.0.1"); err == nil {
 		t.Error("the licence of another version was taken")
 	}
 }
