@@ -214,7 +214,7 @@ func judgeBuild(t tried, state solver.State) Check {
 		out.Found = fmt.Sprintf("FROM scratch, COPY and RUN were not done within %s: %v", buildWait, t.err)
 	}
 	if out.Mend == "" {
-		out.Mend = "mend what is missing above; if nothing is, see the solver's log: " + state.Log()
+		out.Mend = "mend what is missing or limited above; if nothing is, see the solver's log: " + state.Log()
 	}
 	return out
 }

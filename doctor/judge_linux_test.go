@@ -201,7 +201,7 @@ func TestJudgeBuild(t *testing.T) {
 		{"an error", 0, 0, hinted{"no runc", "install it"}, doctor.Check{Status: missing, Found: "no runc", Mend: "install it"}},
 		{"too slow", 0, 0, context.DeadlineExceeded, doctor.Check{
 			Status: missing, Found: "FROM scratch, COPY and RUN were not done within 1m30s: context deadline exceeded",
-			Mend: "mend what is missing above; if nothing is, see the solver's log: /state/solver.log"}},
+			Mend: "mend what is missing or limited above; if nothing is, see the solver's log: /state/solver.log"}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			test.want.Name = "build"

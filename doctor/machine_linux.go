@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -122,7 +123,11 @@ func (m machine) parts() []part {
 		known(judgeDisk(m.place), judgeState(m.place)),
 		{"runc", insideWait, func(ctx context.Context) []Check {
 			found, err := runc.Find(ctx, runc.Config{Dir: filepath.Join(m.place.temp, "runc")})
-			return []Check{judgeRunc(found, err)}
+			line := judgeRunc(found, err)
+			if m.place.temp != "" {
+				line.Found = strings.ReplaceAll(line.Found, m.place.temp, m.place.dir)
+			}
+			return []Check{line}
 		}},
 		{"namespaces", insideWait, func(ctx context.Context) []Check {
 			return judgeInside(lookInside(ctx, m.place.state, m.place.temp), m.place)
