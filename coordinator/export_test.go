@@ -6,7 +6,9 @@ import (
 	"context"
 	"io"
 
+	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/solver"
 )
 
@@ -59,3 +61,11 @@ func Explain(ctx context.Context, request *Request, plan *Plan, err error) error
 
 // NewRefusedError makes the error of a result that did not pass the check.
 func NewRefusedError(err error) error { return &RefusedError{err} }
+
+// Emulators is UnbuildableError.emulators.
+func Emulators(e *UnbuildableError) []emulation.Handler { return e.emulators() }
+
+// Promised is promised.
+func Promised(info nodes.Info, missing []emulation.Handler) nodes.Info {
+	return promised(info, missing)
+}

@@ -48,15 +48,19 @@ func (p planned) steps(platform string) []string {
 	return out
 }
 
-// hide starts a solver for the lab that finds no QEMU for s390x. The host keeps it: only the solver's mounts differ.
-func (l *lab) hide() {
+// hide starts a solver for the lab that finds no QEMU for these. The host keeps it: only the solver's mounts differ.
+func (l *lab) hide(archs ...string) {
 	l.t.Helper()
+	var files []string
+	for _, arch := range archs {
+		files = append(files, emulatorsOf(arch)...)
+	}
 	need(l.t, "unshare", "mount")
 	cmd := exec.CommandContext(l.t.Context(), "unshare", "-m", "--propagation", "private", "sh", "-c", `
 for f in $HIDE; do mount --bind /dev/null "$f" || exit 1; done
-exec "$0" plan --platform linux/amd64 "$1"`, mabBinary, l.context(map[string]string{"Dockerfile": "FROM scratch\n"}))
+exec "$0" plan --platform "$2" "$1"`, mabBinary, l.context(map[string]string{"Dockerfile": "FROM scratch\n"}), hostPlatform())
 	cmd.Dir = l.dir
-	cmd.Env = append(l.env, "HIDE="+strings.Join(emulatorsOf("s390x"), " "))
+	cmd.Env = append(l.env, "HIDE="+strings.Join(files, " "))
 	if out, err := cmd.CombinedOutput(); err != nil {
 		l.t.Fatalf("starting a solver without QEMU: %v\n%s", err, out)
 	}
@@ -166,7 +170,7 @@ COPY --from=b /for /on /
 
 func TestUnbuildable(t *testing.T) {
 	l := newLab(t)
-	l.hide()
+	l.hide("s390x")
 	host := hostPlatform()
 	ref := registry(t) + "/unbuildable/app:1"
 	every := l.context(map[string]string{"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN echo run-for-each\n"})
@@ -183,7 +187,8 @@ func TestUnbuildable(t *testing.T) {
 
 	t.Run("no emulator: platform, step and mend are named", func(t *testing.T) {
 		fails(t, 3, []string{
-			"mab: error: no node can build linux/s390x: ", "RUN echo run-for-each", "(Dockerfile:2)", "mab: hint: ", "qemu",
+			"mab: error: no node can build linux/s390x: ", "RUN echo run-for-each", "(Dockerfile:2)",
+			"mab: hint: mab emulation install s390x, or for one build: --emulation-image default", "qemu",
 		}, "--platform", host+",linux/s390x", every)
 	})
 	t.Run("no machine of that kind", func(t *testing.T) {

@@ -31,7 +31,7 @@ func file(name string, content []byte) member {
 }
 
 // layer makes a tar. One whose last member claims to be longer than it is, is cut off there.
-func layer(t *testing.T, entries ...member) []byte {
+func layer(t testing.TB, entries ...member) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := tar.NewWriter(&out)
@@ -55,7 +55,7 @@ func layer(t *testing.T, entries ...member) []byte {
 	return out.Bytes()
 }
 
-func gzipped(t *testing.T, plain []byte) []byte {
+func gzipped(t testing.TB, plain []byte) []byte {
 	t.Helper()
 	var out bytes.Buffer
 	w := gzip.NewWriter(&out)
@@ -68,7 +68,7 @@ func gzipped(t *testing.T, plain []byte) []byte {
 	return out.Bytes()
 }
 
-func zstandard(t *testing.T, plain []byte) []byte {
+func zstandard(t testing.TB, plain []byte) []byte {
 	t.Helper()
 	w, err := zstd.NewWriter(nil)
 	if err != nil {

@@ -187,11 +187,11 @@ func persist(dir string, e Installed) error {
 		return err
 	}
 	text := "# By mab emulation install --host --persist; mab emulation uninstall --host removes it.\n" + line + "\n"
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // it is everybody's, as systemd makes it
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return hostError(fmt.Errorf("making handlers last: %w", err))
 	}
 	file := persistFile(dir, e.Handler)
-	if err := os.WriteFile(file+".new", []byte(text), 0o644); err != nil { //nolint:gosec // as above
+	if err := os.WriteFile(file+".new", []byte(text), 0o644); err != nil {
 		return hostError(fmt.Errorf("making handlers last: %w", err))
 	}
 	return os.Rename(file+".new", file)

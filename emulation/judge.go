@@ -161,7 +161,7 @@ func (m machine) unregistered(e Emulator) (problem, mend string) {
 		return fmt.Sprintf("%s is there but not registered", e.Path), "start the solver again"
 	}
 	return fmt.Sprintf("%s is there, but the host has no handler for it", e.Path),
-		"as root: systemctl restart systemd-binfmt, or use Linux 6.7 or newer, where mab needs none"
+		installCommand("host", e.Handler.Platforms[0]) + ", or systemctl restart systemd-binfmt; Linux 6.7 or newer needs neither"
 }
 
 // install gives the ways to an emulator: out of an image, by mab or by a build that says so, or from the distribution.

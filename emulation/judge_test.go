@@ -129,7 +129,7 @@ func TestJudge(t *testing.T) {
 			emulation.Facts{Instance: host, Found: []emulation.Emulator{{Handler: h, Path: path}}}, "s390x", cannot,
 			emulation.Support{
 				Probe: "exec format error", Problem: path + " is there, but the host has no handler for it",
-				Mend: "as root: systemctl restart systemd-binfmt, or use Linux 6.7 or newer, where mab needs none",
+				Mend: "as root: mab emulation install --host s390x, or systemctl restart systemd-binfmt; Linux 6.7 or newer needs neither",
 			},
 		},
 		{

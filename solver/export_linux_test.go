@@ -95,3 +95,8 @@ func AdoptAs(s State, format int, version string, log *slog.Logger) error {
 
 // RemoveAside is removeAside.
 func RemoveAside(ctx context.Context, root string) error { return removeAside(ctx, root) }
+// Solves counts builds.
+type Solves = solves
+
+// Count is how many are under way.
+func (s *solves) Count() int64 { return s.count.Load() }

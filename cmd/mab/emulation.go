@@ -15,7 +15,7 @@ import (
 func newEmulation(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "emulation",
-		Short: "Show which architectures this machine runs, and how",
+		Short: "Show which architectures this machine runs, and get emulators for others",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])

@@ -33,6 +33,8 @@ func newEmulationInstall(o *options) *cobra.Command {
 named, else all that the image has and that the machine does not run by itself. Only emulators are unpacked, and each is
 tried before it counts. A solver that runs takes them at once. They come before the system's.
 
+The default image is ` + emulation.DefaultImage + `.
+
 The host's handlers are changed by --host only. Standard output gets a line for each emulator.`,
 		Example: `  mab emulation install
   mab emulation install arm64 riscv64
@@ -41,8 +43,7 @@ The host's handlers are changed by --host only. Standard output gets a line for 
 		RunE: func(cmd *cobra.Command, args []string) error { return c.run(cmd.Context(), args) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&c.cfg.Image, "image", "default",
-		"the image: a `REFERENCE`, oci-layout://DIR or oci-archive://FILE; default is tonistiigi/binfmt of a fixed digest")
+	flags.StringVar(&c.cfg.Image, "image", "", "the image: a `REFERENCE`, oci-layout://DIR or oci-archive://FILE (default tonistiigi/binfmt, see above)")
 	flags.BoolVar(&c.host, "host", false, "register them for the whole machine too; as root")
 	flags.BoolVar(&c.persist, "persist", false, "with --host: at each start of the machine too, by a file in "+emulation.PersistDir)
 	return cmd
@@ -83,8 +84,14 @@ func (c *installCommand) run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if _, _, err := solver.Refresh(ctx, state); err != nil {
+	info, running, err := solver.Refresh(ctx, state)
+	if err != nil {
 		return err
+	}
+	for _, e := range done.Emulators {
+		if running && !slices.ContainsFunc(info.Survey, func(s emulation.Support) bool { return s.Interpreter == e.Path }) {
+			c.note("%s: the running solver does not use it; mab emulation ls says what it uses", e.Handler.Platforms[0])
+		}
 	}
 	return c.print(done.Emulators)
 }
