@@ -95,6 +95,7 @@ func AdoptAs(s State, format int, version string, log *slog.Logger) error {
 
 // RemoveAside is removeAside.
 func RemoveAside(ctx context.Context, root string) error { return removeAside(ctx, root) }
+
 // Solves counts builds.
 type Solves = solves
 
