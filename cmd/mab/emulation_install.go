@@ -66,13 +66,8 @@ func (c *installCommand) run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
-	if c.cfg.Except, err = native(ctx); err != nil {
+	if err := c.leaveOut(ctx); err != nil {
 		return err
-	}
-	for _, h := range c.cfg.Handlers {
-		if slices.ContainsFunc(c.cfg.Except, func(e emulation.Handler) bool { return e.Name == h.Name }) {
-			return usage{fmt.Errorf("this machine runs %s by itself", h.Platforms[0]), "leave it out: it needs no emulator"}
-		}
 	}
 	done, err := state.Emulators().Install(ctx, c.cfg)
 	if err != nil {
@@ -84,16 +79,37 @@ func (c *installCommand) run(ctx context.Context, args []string) error {
 			return err
 		}
 	}
+	if err := c.refresh(ctx, state, done.Emulators); err != nil {
+		return err
+	}
+	return c.print(done.Emulators)
+}
+
+// leaveOut finds out what this machine needs no emulator for.
+func (c *installCommand) leaveOut(ctx context.Context) (err error) {
+	if c.cfg.Except, err = native(ctx); err != nil {
+		return err
+	}
+	for _, h := range c.cfg.Handlers {
+		if slices.ContainsFunc(c.cfg.Except, func(e emulation.Handler) bool { return e.Name == h.Name }) {
+			return usage{fmt.Errorf("this machine runs %s by itself", h.Platforms[0]), "leave it out: it needs no emulator"}
+		}
+	}
+	return nil
+}
+
+// refresh has a solver that runs take the emulators.
+func (c *installCommand) refresh(ctx context.Context, state solver.State, list []emulation.Installed) error {
 	info, running, err := solver.Refresh(ctx, state)
 	if err != nil {
 		return err
 	}
-	for _, e := range done.Emulators {
+	for _, e := range list {
 		if running && !slices.ContainsFunc(info.Survey, func(s emulation.Support) bool { return s.Interpreter == e.Path }) {
 			c.note("%s: the running solver does not use it; mab emulation ls says what it uses", e.Handler.Platforms[0])
 		}
 	}
-	return c.print(done.Emulators)
+	return nil
 }
 
 func (o *options) note(format string, args ...any) {
