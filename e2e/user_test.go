@@ -49,7 +49,7 @@ func newUserLab(t *testing.T, subordinate string, before ...string) *userLab {
 		os.Chmod(l.root, 0o755), os.Chown(l.root, userID, userID), os.Chown(home, userID, userID),
 		os.WriteFile(filepath.Join(etc, "passwd"), []byte(account), 0o644),
 		os.WriteFile(filepath.Join(etc, "subid"), []byte(subordinate), 0o644),
-)
+	)
 	if err != nil {
 		t.Fatal(err)
 	}

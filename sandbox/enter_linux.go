@@ -86,7 +86,7 @@ func tie(gate int) error {
 	if err := unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0); err != nil {
 		return err
 	}
-	fds := []unix.PollFd{{Fd: int32(gate)}} //nolint:gosec // a descriptor is small
+	fds := []unix.PollFd{{Fd: int32(gate)}}
 	if n, err := unix.Poll(fds, 0); err == nil && n > 0 && fds[0].Revents&unix.POLLHUP != 0 {
 		return errors.New("the parent is gone")
 	}

@@ -127,12 +127,9 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	if err := meta.Init(context.Background()); err != nil {
 		return base.WorkerOpt{}, err
 	}
-	records, err := metadata.NewStore(filepath.Join(root, "metadata_v2.db"))
+	records, err := newRecords(root)
 	if err != nil {
 		return base.WorkerOpt{}, err
-	}
-	if db, ok := records.DB().(*bolt.DB); ok {
-		db.NoSync = true
 	}
 	id, err := base.ID(root)
 	if err != nil {
@@ -152,6 +149,18 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 		GarbageCollect: meta.GarbageCollect,
 		MountPoolRoot:  filepath.Join(root, "cachemounts"),
 	}, nil
+}
+
+// newRecords opens BuildKit's own metadata.
+func newRecords(root string) (*metadata.Store, error) {
+	records, err := metadata.NewStore(filepath.Join(root, "metadata_v2.db"))
+	if err != nil {
+		return nil, err
+	}
+	if db, ok := records.DB().(*bolt.DB); ok {
+		db.NoSync = true
+	}
+	return records, nil
 }
 
 // namespace is what BuildKit calls its share of containerd's databases.
