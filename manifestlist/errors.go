@@ -159,7 +159,7 @@ func networkHint(host string, err error) string {
 	case errors.Is(err, http.ErrSchemeMismatch), errors.Is(err, errPlain):
 		return fmt.Sprintf("%s speaks plain HTTP; if that is meant, allow it: --insecure-registry", host)
 	case errors.As(err, &authority), errors.As(err, &name):
-		return fmt.Sprintf("install the certificate of %s on this machine, or accept any: --insecure-registry", host)
+		return fmt.Sprintf("install the CA of %s on this machine, or name its CA in a buildkitd.toml (docs/serve.md), or accept any: --insecure-registry", host)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return fmt.Sprintf("the certificate of %s is not valid at this time; check this machine's clock: date", host)
 	case isRefused(err):

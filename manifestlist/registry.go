@@ -26,6 +26,8 @@ type Config struct {
 	// InsecureRegistries accepts them of these, as host or host:port. Loopback registries (localhost, *.localhost,
 	// 127.0.0.0/8, ::1) may always speak plain HTTP.
 	InsecureRegistries []string
+	// Registries say how these are reached. What Insecure and InsecureRegistries allow is allowed of them too.
+	Registries Registries
 	// RetryWait is the pause before a request that failed for a passing reason is made again; the next is four times as
 	// long, and then it is given up. 0 means 250 ms.
 	RetryWait time.Duration
@@ -40,6 +42,7 @@ type Client struct {
 	strict, trusting *http.Transport
 
 	mu       sync.Mutex
+	own      map[string]*http.Transport // by host, of registries with certificates of their own
 	sessions map[sessionKey]*session
 }
 
@@ -58,7 +61,9 @@ func New(cfg Config) (*Client, error) {
 	}
 	trusting := newTransport()
 	trusting.TLSClientConfig = &tls.Config{InsecureSkipVerify: true} //nolint:gosec // only for registries the user named insecure
-	return &Client{cfg: cfg, strict: newTransport(), trusting: trusting, sessions: map[sessionKey]*session{}}, nil
+	return &Client{
+		cfg: cfg, strict: newTransport(), trusting: trusting, own: map[string]*http.Transport{}, sessions: map[sessionKey]*session{},
+	}, nil
 }
 
 func newTransport() *http.Transport {
@@ -76,6 +81,11 @@ func newTransport() *http.Transport {
 func (c *Client) Close() {
 	c.strict.CloseIdleConnections()
 	c.trusting.CloseIdleConnections()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, transport := range c.own {
+		transport.CloseIdleConnections()
+	}
 }
 
 func (c *Client) insecure(host string) bool {
@@ -109,8 +119,11 @@ func (c *Client) session(ref Reference, scope string) (*session, error) {
 	if s, ok := c.sessions[key]; ok {
 		return s, nil
 	}
-	s := &session{client: c, host: ref.Registry, scope: scope, loopback: isLoopback(ref.Registry)}
-	s.plain = s.loopback || c.insecure(ref.Registry)
+	way, err := c.route(ref.Registry)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{client: c, host: ref.Registry, scope: scope, route: way}
 	var opts []name.Option
 	if s.plain {
 		opts = append(opts, name.Insecure)
@@ -120,10 +133,6 @@ func (c *Client) session(ref Reference, scope string) (*session, error) {
 		return nil, fmt.Errorf("reading registry %q: %w", ref.Registry, err)
 	}
 	s.repo = reg.Repo(ref.Repository)
-	s.base = c.strict
-	if c.insecure(ref.Registry) {
-		s.base = c.trusting
-	}
 	if !s.plain {
 		s.base = tlsOnly{s.base, reg.RegistryStr()}
 	}

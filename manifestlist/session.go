@@ -25,17 +25,16 @@ type sessionKey struct{ registry, repository, scope string }
 
 // session is the standing with one repository: how to reach it, and once authenticated, by what.
 type session struct {
-	client          *Client
-	host            string
-	repo            name.Repository
-	scope           string // transport.PullScope or transport.PushScope
-	plain, loopback bool
-	base            http.RoundTripper
+	client *Client
+	host   string
+	repo   name.Repository
+	scope  string // transport.PullScope or transport.PushScope
+	route
 
-	mu     sync.Mutex
-	auth   authn.Authenticator
-	direct *http.Client // without a handshake
-	ready  *http.Client // after it
+	mu    sync.Mutex
+	auth  authn.Authenticator
+	first *http.Client // without a handshake
+	ready *http.Client // after it
 }
 
 // String returns the registry, for messages.
@@ -52,9 +51,9 @@ var accepted = strings.Join([]string{
 	ocispec.MediaTypeImageIndex, ocispec.MediaTypeImageManifest, dockerList, dockerManifest,
 }, ",")
 
-// do sends a request. An anonymous request to a loopback registry goes out at once: one round trip instead of up to three
-// (TLS, ping, request). Everything else, and a loopback registry that does not take it, gets go-containerregistry's
-// handshake first, which finds out scheme and authentication.
+// do sends a request. An anonymous request to a registry that speaks plain HTTP, such as one on the loopback, goes out at once:
+// one round trip instead of up to three (TLS, ping, request). Everything else, and a registry that does not take it, gets
+// go-containerregistry's handshake first, which finds out scheme and authentication.
 func (s *session) do(ctx context.Context, req request) (*http.Response, error) {
 	client, handshaken, err := s.connect(ctx, false)
 	if err != nil {
@@ -113,11 +112,11 @@ func (s *session) connect(ctx context.Context, handshake bool) (*http.Client, bo
 		s.auth = auth
 	}
 	base := transport.NewUserAgent(s.base, s.client.cfg.UserAgent)
-	if s.loopback && s.auth == authn.Anonymous && !handshake {
-		if s.direct == nil {
-			s.direct = &http.Client{Transport: base}
+	if s.direct && s.auth == authn.Anonymous && !handshake {
+		if s.first == nil {
+			s.first = &http.Client{Transport: base}
 		}
-		return s.direct, false, nil
+		return s.first, false, nil
 	}
 	tr, err := transport.NewWithContext(ctx, s.repo.Registry, s.auth, base, []string{s.repo.Scope(s.scope)})
 	if err != nil {

@@ -56,16 +56,21 @@ func (c *Client) find(ctx context.Context, source string) (found, error) {
 	if err != nil {
 		return found{}, err
 	}
-	s, err := c.session(ref, transport.PullScope)
-	if err != nil {
-		return found{}, err
+	var failure error
+	for _, at := range c.readers(ref) {
+		s, err := c.session(at, transport.PullScope)
+		if err != nil {
+			return found{}, err
+		}
+		doc, err := s.manifest(ctx, at.identifier())
+		if err == nil {
+			doc.desc.MediaType = ownMediaType(doc)
+			return found{ref.String(), doc, c.Repository(at)}, nil
+		}
+		// Of all failures, that of the registry itself counts: it is the last one.
+		failure = err
 	}
-	doc, err := s.manifest(ctx, ref.identifier())
-	if err != nil {
-		return found{}, pathHint(source, explain("reading", ref, err))
-	}
-	doc.desc.MediaType = ownMediaType(doc)
-	return found{ref.String(), doc, c.Repository(ref)}, nil
+	return found{}, pathHint(source, explain("reading", ref, failure))
 }
 
 // ownMediaType believes the bytes before the registry's Content-Type, which some get wrong.
