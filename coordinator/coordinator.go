@@ -62,6 +62,7 @@ func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*
 	run.dry = true
 	_, err = run.client.Build(ctx, solver.Solve{
 		Request: &r.Request, Input: in, Decide: run.decide, DryRun: true, Display: c.cfg.Display,
+		Registries: c.cfg.Attach.Config.Registries,
 	})
 	return run.plan, errors.Join(run.explain(ctx, err), run.client.Close())
 }
@@ -179,6 +180,7 @@ func (r *run) decide(ctx context.Context, targets []solver.Target) ([]string, er
 func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {
 	solved, err := r.client.Build(ctx, solver.Solve{
 		Request: &r.request.Request, Input: r.input, Exports: d.exports, Decide: r.decide, Display: r.cfg.Display,
+		Registries: r.cfg.Attach.Config.Registries,
 	})
 	if err != nil {
 		return nil, d.explain(r.explain(ctx, err), r.plan != nil)

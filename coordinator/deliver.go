@@ -52,7 +52,7 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 	if len(d.refs) == 0 {
 		return nil
 	}
-	registry, err := manifestlist.New(manifestlist.Config{Insecure: d.insecure})
+	registry, err := manifestlist.New(manifestlist.Config{Insecure: d.insecure, Registries: r.cfg.Attach.Config.Registries})
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,9 @@ func withoutAttestations(want []platforms.Platform, index manifestlist.Index) (m
 
 // base names the platforms that a base image lacks, all of the request's at once, together with those it has.
 func (r *run) base(ctx context.Context, failure *solver.Failure) error {
-	registry, err := manifestlist.New(manifestlist.Config{Insecure: r.request.InsecureRegistry})
+	registry, err := manifestlist.New(manifestlist.Config{
+		Insecure: r.request.InsecureRegistry, Registries: r.cfg.Attach.Config.Registries,
+	})
 	if err != nil {
 		return failure
 	}

@@ -16,6 +16,8 @@ import (
 type Config struct {
 	// State is that of the solver.
 	State solver.State
+	// Solver is the config of a solver that is started, and of registries.
+	Solver solver.Config
 	// Registries are hosts to ask besides those that docker is logged in to.
 	Registries []string
 	// Insecure accepts plain HTTP and any certificate, of every registry.
@@ -40,7 +42,7 @@ func Examine(ctx context.Context, cfg Config) ([]Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := manifestlist.New(manifestlist.Config{Insecure: cfg.Insecure})
+	client, err := manifestlist.New(manifestlist.Config{Insecure: cfg.Insecure, Registries: cfg.Solver.Registries})
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +56,7 @@ func Examine(ctx context.Context, cfg Config) ([]Check, error) {
 		{"ssh agent", briefWait, lookAtAgent},
 		{"git", briefWait, lookAtGit},
 		{"engine", briefWait, lookAtEngine},
-		m.build(),
+		m.build(cfg.Solver),
 	}))
 	if ctx.Err() != nil {
 		return nil, ctx.Err()

@@ -155,10 +155,10 @@ type tried struct {
 }
 
 // build builds, with the solver of the state, which is started if need be.
-func (m machine) build() part {
+func (m machine) build(config solver.Config) part {
 	return part{buildName, buildWait, func(ctx context.Context) []Check {
 		began := time.Now()
-		client, _, err := solver.Attach(ctx, solver.AttachConfig{State: m.place.state, Idle: idle})
+		client, _, err := solver.Attach(ctx, solver.AttachConfig{State: m.place.state, Config: config, Idle: idle})
 		if err != nil {
 			return []Check{judgeBuild(tried{err: err}, m.place.state)}
 		}

@@ -30,12 +30,12 @@ func (machine) parts() []part {
 	})}
 }
 
-func (machine) build() part {
+func (machine) build(solver.Config) part {
 	_, _, err := solver.Attach(context.Background(), solver.AttachConfig{})
 	return known(failed(buildName, err))
 }
 
 // Inside fails: there are no sandboxes on this system.
-func Inside(context.Context, string, io.Writer) error {
+func Inside(context.Context, solver.State, string, io.Writer) error {
 	return fmt.Errorf("looking from the solver's namespaces: %w", errors.ErrUnsupported)
 }

@@ -15,8 +15,10 @@ type AttachConfig struct {
 	State State
 	// Idle is how long a started solver waits without a connection before it stops. Zero: 15 minutes.
 	Idle time.Duration
-	// Note is told what the user should know before a solver is started. Nil: nobody is.
-	Note func(text string)
+	// Config is that of a solver which is started. One that builds started with another config is started anew when no build runs.
+	Config Config
+	// Note takes what the user should know of the config. Nil discards it.
+	Note func(string)
 }
 
 // DefaultIdle is how long a solver that was started on demand waits for the next build.
@@ -27,7 +29,7 @@ func (c AttachConfig) args(state State) []string {
 	if idle == 0 {
 		idle = DefaultIdle
 	}
-	return []string{"--root", state.Root, "--runtime", state.Runtime, "--idle", idle.String()}
+	return []string{"--root", state.Root, "--runtime", state.Runtime, "--idle", idle.String(), "--config=" + c.Config.File}
 }
 
 // tailLines is how much of the log an error shows.

@@ -27,7 +27,7 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	if err != nil {
 		return nil, Info{}, err
 	}
-	if c, info, err := try(ctx, state); err == nil {
+	if c, info, err := cfg.running(ctx, state, false); err == nil {
 		return c, info, nil
 	}
 	note, err := state.check()
@@ -45,7 +45,7 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 		return nil, Info{}, fmt.Errorf("waiting for another start of the solver: %w", err)
 	}
 	defer func() { _ = lock.Close() }()
-	if c, info, err := try(ctx, state); err == nil {
+	if c, info, err := cfg.running(ctx, state, true); err == nil {
 		return c, info, nil
 	}
 	if note != "" && cfg.Note != nil {

@@ -77,7 +77,7 @@ func TestArgs(t *testing.T) {
 		idle time.Duration
 		want string
 	}{{0, "15m0s"}, {time.Minute, "1m0s"}, {-1, "-1ns"}} {
-		want := []string{"--root", "/a", "--runtime", "/b", "--idle", test.want}
+		want := []string{"--root", "/a", "--runtime", "/b", "--idle", test.want, "--config="}
 		if diff := cmp.Diff(want, solver.AttachConfig{Idle: test.idle}.Args(state)); diff != "" {
 			t.Errorf("want -, got +:\n%s", diff)
 		}

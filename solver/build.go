@@ -62,6 +62,8 @@ type Solve struct {
 	Decide Decide
 	// DryRun ends the solve after Decide.
 	DryRun bool
+	// Registries say how registries are reached that have certificates of their own.
+	Registries manifestlist.Registries
 	// Display shows the progress. Nil: nobody looks.
 	Display *Display
 
@@ -150,6 +152,7 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
+	session = withNodeTokens(session, s.Registries)
 	imports, exports, err := r.caches()
 	if err != nil {
 		return client.SolveOpt{}, err

@@ -23,6 +23,12 @@ const surveyLabel = "build.mab.emulation"
 // surveyedLabel is the worker label that tells when it found that out, as RFC 3339 has it.
 const surveyedLabel = "build.mab.surveyed"
 
+// These worker labels tell the digest of the solver's config, and whether a build started it.
+const (
+	configLabel   = "build.mab.config"
+	onDemandLabel = "build.mab.on-demand"
+)
+
 // Client talks to one solver. It is safe for several builds at once.
 type Client struct{ bk *client.Client }
 
@@ -48,6 +54,9 @@ type Info struct {
 	Limits []Limit
 	// Surveyed changes with each survey. Empty if the solver makes no other but that at its start.
 	Surveyed string
+	// Config is the Digest of its config, and OnDemand says that a build started it. Empty if the solver is not mab's.
+	Config   string
+	OnDemand bool
 }
 
 // Info asks the solver what it can run.
@@ -59,7 +68,8 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if len(workers) == 0 {
 		return Info{}, fmt.Errorf("asking the solver for its platforms: it has no worker")
 	}
-	info := Info{Surveyed: workers[0].Labels[surveyedLabel]}
+	labels := workers[0].Labels
+	info := Info{Surveyed: labels[surveyedLabel], Config: labels[configLabel], OnDemand: labels[onDemandLabel] != ""}
 	for _, p := range workers[0].Platforms {
 		info.Platforms = append(info.Platforms, platforms.FromOCI(p))
 	}

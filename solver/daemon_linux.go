@@ -12,15 +12,10 @@ import (
 	localremotecache "github.com/moby/buildkit/cache/remotecache/local"
 	registryremotecache "github.com/moby/buildkit/cache/remotecache/registry"
 	"github.com/moby/buildkit/control"
-	"github.com/moby/buildkit/frontend"
-	dockerfile "github.com/moby/buildkit/frontend/dockerfile/builder"
-	"github.com/moby/buildkit/frontend/gateway"
-	"github.com/moby/buildkit/frontend/gateway/forwarder"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver"
 	"github.com/moby/buildkit/solver/bboltcachestorage"
 	"github.com/moby/buildkit/util/db/boltutil"
-	"github.com/moby/buildkit/util/entitlements"
 	"github.com/moby/buildkit/util/resolver"
 	"github.com/moby/buildkit/util/tracing/detect"
 	"github.com/moby/buildkit/worker"
@@ -35,7 +30,8 @@ func newController(ctx context.Context, cfg workerConfig) (*control.Controller, 
 	if err != nil {
 		return nil, fmt.Errorf("making the session manager: %w", err)
 	}
-	cfg.hosts = resolver.NewRegistryConfig(nil)
+	cfg.config.limitRegistries()
+	cfg.hosts = resolver.NewRegistryConfig(cfg.config.registries())
 	n, err := newNode(ctx, cfg)
 	if err != nil {
 		return nil, err
@@ -44,9 +40,9 @@ func newController(ctx context.Context, cfg workerConfig) (*control.Controller, 
 	if err := workers.Add(n); err != nil {
 		return nil, fmt.Errorf("adding the worker: %w", err)
 	}
-	gw, err := gateway.NewGatewayFrontend(workers.Infos(), nil)
+	frontends, err := cfg.config.frontends(workers.Infos())
 	if err != nil {
-		return nil, fmt.Errorf("making the gateway frontend: %w", err)
+		return nil, err
 	}
 	cache, err := bboltcachestorage.NewStore(filepath.Join(cfg.root, "cache.db"))
 	if err != nil {
@@ -61,12 +57,9 @@ func newController(ctx context.Context, cfg workerConfig) (*control.Controller, 
 	return control.NewController(control.Opt{
 		SessionManager:   sessions,
 		WorkerController: workers,
-		Frontends: map[string]frontend.Frontend{
-			"dockerfile.v0": forwarder.NewGatewayForwarder(workers.Infos(), dockerfile.Build),
-			"gateway.v0":    gw,
-		},
-		CacheManager: solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
-		CacheStore:   cache,
+		Frontends:        frontends,
+		CacheManager:     solver.NewCacheManager(ctx, "local", cache, worker.NewCacheResultStorage(workers)),
+		CacheStore:       cache,
 		ResolveCacheExporterFuncs: map[string]remotecache.ResolveCacheExporterFunc{
 			"registry": registryremotecache.ResolveCacheExporterFunc(sessions, cfg.hosts),
 			"local":    localremotecache.ResolveCacheExporterFunc(sessions),
@@ -76,9 +69,10 @@ func newController(ctx context.Context, cfg workerConfig) (*control.Controller, 
 			"registry": registryremotecache.ResolveCacheImporterFunc(sessions, n.ContentStore(), cfg.hosts),
 			"local":    localremotecache.ResolveCacheImporterFunc(sessions),
 		},
-		Entitlements:   []string{string(entitlements.EntitlementNetworkHost), string(entitlements.EntitlementSecurityInsecure)},
+		Entitlements:   cfg.entitlements,
 		TraceCollector: detect.Recorder,
 		HistoryDB:      history,
+		HistoryConfig:  cfg.config.daemon.History,
 		LeaseManager:   n.LeaseManager(),
 		ContentStore:   n.ContentStore(),
 		GarbageCollect: n.GarbageCollect,

@@ -126,7 +126,8 @@ var remedies = []struct{ words, hint string }{
 	// containerd's words for an owner that the user namespace does not know.
 	{"number of subordinate IDs", "this user has too few subordinate ids for the image: sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER, and then: mab serve --stop"},
 	{"server gave HTTP response to HTTPS client", "%s speaks plain HTTP; if that is meant, allow it: --insecure-registry"},
-	{"certificate signed by unknown authority", "install the certificate of %s on this machine"},
+	{"certificate signed by unknown authority", "install the CA of %s on this machine, or name its CA in a buildkitd.toml (docs/serve.md)"},
+	{"tls: certificate required", "%s wants to see a certificate: name it as keypair in a buildkitd.toml (docs/serve.md)"},
 	{"connection refused", "nothing listens at %s; check host and port, and that the server runs"},
 	{"no such host", "this machine cannot find the address of %s; check its spelling and the network"},
 	{"insufficient_scope", "%s wants other credentials; log in: docker login %[1]s"},

@@ -38,7 +38,7 @@ func Look(ctx context.Context, s State) (Seen, error) {
 	if err != nil {
 		return out, fmt.Errorf("connecting to the solver: %w", err)
 	}
-	cred, err := credentials(conn.(*net.UnixConn))
+	cred, err := peerCredentials(conn.(*net.UnixConn))
 	if err := errors.Join(err, conn.Close()); err != nil {
 		return out, fmt.Errorf("finding the solver's process: %w", err)
 	}
@@ -69,7 +69,7 @@ func locked(path string) bool {
 // Layers tells how a solver in this sandbox keeps file systems below a directory, which must exist: by containerd's name, and with
 // what that limits. What it makes there the caller removes.
 func Layers(dir string) (string, Limit, error) {
-	found, err := newLayers(dir)
+	found, err := newLayers(dir, "")
 	if err != nil {
 		return "", Limit{}, fmt.Errorf("making file systems below %q: %w", dir, err)
 	}

@@ -60,26 +60,46 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 		return err
 	}
 	defer finish()
-	if err := clean(state); err != nil {
-		return err
-	}
 	flag := flag{path: state.unsettled(), log: cfg.Log}
-	if err := flag.recover(state); err != nil {
-		return err
-	}
-	if err := heal(state, cfg.Log); err != nil {
+	if err := mend(state, flag, cfg.Log); err != nil {
 		return err
 	}
 	program, limits, err := findRunc(ctx, state, cfg.Log)
 	if err != nil {
 		return err
 	}
-	watch, err := newWatch(ctx, EmulateConfig{Store: state.Emulators(), Log: cfg.Log})
+	watch, err := newWatch(ctx, EmulateConfig{Store: state.Emulators(), Log: cfg.Log}, cfg.abilities)
 	if err != nil {
 		return err
 	}
 	defer watch.close()
-	// Only now: the lock guarantees that no other solver of this root answers on the socket.
+	s := serving{cfg: cfg, flag: flag, watch: watch}
+	return s.open(ctx, state, workerConfig{
+		root: state.Root, user: sandbox.OwnUser(), runc: program, limited: limits, able: &watch.able, limits: cfg.Limits,
+		config: cfg.Config, entitlements: cfg.granted(),
+	})
+}
+
+// mend puts a state in order that a solver may have left in the middle of something.
+func mend(state State, flag flag, log *slog.Logger) error {
+	if err := clean(state); err != nil {
+		return err
+	}
+	if err := flag.recover(state); err != nil {
+		return err
+	}
+	return heal(state, log)
+}
+
+// serving is a solver whose state is its own and in order.
+type serving struct {
+	cfg   ServeConfig
+	flag  flag
+	watch *watch
+}
+
+// open listens and serves. Not before: the lock on the state guarantees that no other solver of it answers on the socket.
+func (s *serving) open(ctx context.Context, state State, worker workerConfig) error {
 	listener, err := listen(ctx, state.Socket())
 	if err != nil {
 		return err
@@ -87,30 +107,34 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	defer func() { _ = os.Remove(state.Socket()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	controller, err := newController(ctx, workerConfig{
-		root: state.Root, user: sandbox.OwnUser(), able: &watch.able, limits: cfg.Limits,
-		runc: program, limited: limits,
-	})
+	others, err := s.cfg.Listen.open(ctx)
 	if err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	err = errors.Join(run(ctx, cfg, watched{flag, watch}, listener, controller), controller.Close())
-	flag.lower()
+	listeners := append([]net.Listener{listener}, others...)
+	controller, err := newController(ctx, worker)
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	err = errors.Join(s.run(ctx, listeners, controller), controller.Close())
+	s.flag.lower()
 	return err
 }
 
-// watched is what goes on beside serving.
-type watched struct {
-	flag  flag
-	watch *watch
-}
-
-// run serves until ctx ends or nobody has been connected for long enough.
-func run(ctx context.Context, cfg ServeConfig, w watched, listener net.Listener, controller *control.Controller) error {
-	idle := newIdle(idleTimes{stop: cfg.Idle, calm: calmAfter}, w.flag.raise, w.flag.lower)
+// run serves until ctx ends or nobody has been connected for long enough. The first listener is that of the state.
+func (s *serving) run(ctx context.Context, listeners []net.Listener, controller *control.Controller) error {
+	cfg := s.cfg
+	gate, err := cfg.Listen.gate(cfg.Log)
+	if err != nil {
+		closeAll(listeners)
+		return err
+	}
+	idle := newIdle(idleTimes{stop: cfg.Idle, calm: calmAfter}, s.flag.raise, s.flag.lower)
 	server := grpc.NewServer(
+		grpc.Creds(gate),
 		grpc.StatsHandler(idle),
-		grpc.StatsHandler(&w.watch.solves),
+		grpc.StatsHandler(&s.watch.solves),
 		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor),
 		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
 		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
@@ -121,16 +145,18 @@ func run(ctx context.Context, cfg ServeConfig, w watched, listener net.Listener,
 
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
-	group.Go(func() error {
-		defer cancel()
-		// A stop may overtake the start.
-		if err := server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
-			return err
-		}
-		return nil
-	})
+	for _, listener := range listeners {
+		group.Go(func() error {
+			defer cancel()
+			// A stop may overtake the start.
+			if err := server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+				return err
+			}
+			return nil
+		})
+	}
 	group.Go(func() error { sandbox.Reap(ctx, reapPeriod); return nil })
-	group.Go(func() error { w.watch.follow(ctx); return nil })
+	group.Go(func() error { s.watch.follow(ctx); return nil })
 	group.Go(func() error {
 		select {
 		case <-ctx.Done():
@@ -141,7 +167,10 @@ func run(ctx context.Context, cfg ServeConfig, w watched, listener net.Listener,
 		stop(server)
 		return nil
 	})
-	cfg.Log.Info("solver ready", "socket", listener.Addr().String())
+	for _, listener := range listeners[1:] {
+		cfg.Log.Info("serving others", "address", listener.Addr().String())
+	}
+	cfg.Log.Info("solver ready", "socket", listeners[0].Addr().String())
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}

@@ -29,10 +29,12 @@ type layers struct {
 }
 
 // newLayers prefers overlayfs, then fuse-overlayfs. Without them every layer is a full copy: slow, but it works on any file system.
-// The caller closes it.
-func newLayers(root string) (*layers, error) {
+// What a config wants is taken untried. The caller closes it.
+func newLayers(root, want string) (*layers, error) {
 	out := &layers{name: "overlayfs"}
-	if why := overlayutils.Supported(root); why != nil {
+	if want != "" && want != "auto" {
+		out.name = want
+	} else if why := overlayutils.Supported(root); why != nil {
 		var errno syscall.Errno
 		if errors.As(why, &errno) {
 			why = errno // the whole of it is long, and has nothing but paths of the attempt

@@ -39,7 +39,7 @@ func Stop(ctx context.Context, s State) error {
 
 // peer opens the process that listens on the other side: the kernel knows it, so that no file has to hold its number.
 func peer(conn *net.UnixConn) (pidfd int, err error) {
-	cred, err := credentials(conn)
+	cred, err := peerCredentials(conn)
 	if err != nil {
 		return -1, err
 	}
@@ -47,7 +47,7 @@ func peer(conn *net.UnixConn) (pidfd int, err error) {
 }
 
 // credentials are those of the process that listens on the other side.
-func credentials(conn *net.UnixConn) (*unix.Ucred, error) {
+func peerCredentials(conn *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err

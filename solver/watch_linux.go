@@ -12,21 +12,25 @@ import (
 	"github.com/moby/buildkit/util/archutil"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc/stats"
+
+	"github.com/mab-build/mab/emulation"
 )
 
 // watch keeps what a solver can run up to date: a SIGHUP has it look for emulators anew.
 type watch struct {
 	emulators *emulators
-	able      atomic.Pointer[abilities]
-	solves    solves
-	hangups   chan os.Signal
+	// judge makes of a survey what the solver says of itself.
+	judge   func([]emulation.Support) (*abilities, error)
+	able    atomic.Pointer[abilities]
+	solves  solves
+	hangups chan os.Signal
 }
 
 // newWatch registers and surveys for the first time. From then on hangups are waited for.
-func newWatch(ctx context.Context, cfg EmulateConfig) (*watch, error) {
+func newWatch(ctx context.Context, cfg EmulateConfig, judge func([]emulation.Support) (*abilities, error)) (*watch, error) {
 	// BuildKit keeps a list of its own, and would take no other for 20 s.
 	archutil.CacheMaxAge = 0
-	w := &watch{emulators: newEmulators(cfg), hangups: make(chan os.Signal, 1)}
+	w := &watch{emulators: newEmulators(cfg), judge: judge, hangups: make(chan os.Signal, 1)}
 	if err := w.survey(ctx, true); err != nil {
 		return nil, err
 	}
@@ -41,7 +45,7 @@ func (w *watch) survey(ctx context.Context, drop bool) error {
 	if err != nil {
 		return err
 	}
-	able, err := newAbilities(survey)
+	able, err := w.judge(survey)
 	if err != nil {
 		return err
 	}

@@ -75,6 +75,9 @@ type workerConfig struct {
 	able    *atomic.Pointer[abilities]
 	hosts   docker.RegistryHosts
 	limits  Limits
+	config  Config
+	// entitlements are granted to who asks.
+	entitlements []string
 }
 
 func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
@@ -91,7 +94,7 @@ func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
 
 // workerOptions is runc.NewWorkerOpt of BuildKit, but for the databases: see unsynced.
 func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
-	layers, err := newLayers(cfg.root)
+	layers, err := newLayers(cfg.root, cfg.config.daemon.Workers.OCI.Snapshotter)
 	if err != nil {
 		return base.WorkerOpt{}, err
 	}
@@ -110,7 +113,8 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	}
 	exec, err := runcexecutor.New(runcexecutor.Opt{
 		Root: filepath.Join(root, "executor"), Rootless: cfg.user, ProcessMode: oci.ProcessSandbox,
-		ResourceMonitor: monitor, ProxyProvider: proxy, CommandCandidates: []string{cfg.runc},
+		ResourceMonitor: monitor, ProxyProvider: proxy, DNS: cfg.config.dns(),
+		CommandCandidates: []string{cfg.runc},
 	}, networks)
 	if err != nil {
 		return base.WorkerOpt{}, err
@@ -137,8 +141,8 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	}
 	store := containerdsnapshot.NewContentStore(meta.ContentStore(), namespace)
 	return base.WorkerOpt{
-		ID: id, Root: root, Labels: labels,
-		Platforms: cfg.able.Load().platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.root),
+		ID: id, Root: root, Labels: labels, ParallelismSem: cfg.config.parallelism(),
+		Platforms: cfg.able.Load().platforms, RegistryHosts: cfg.hosts, GCPolicy: gcPolicy(cfg.limits, cfg.config.daemon.Workers.OCI.GCConfig, cfg.root),
 		BuildkitVersion:  client.BuildkitVersion{Package: version.Package, Version: version.Version, Revision: version.Revision},
 		NetworkProviders: networks, ProxyProvider: proxy, Executor: hostNetwork{exec}, ResourceMonitor: monitor,
 		MetadataStore: records,
@@ -191,16 +195,16 @@ func workerLabels(cfg workerConfig, layers *layers) (map[string]string, error) {
 	return out, nil
 }
 
-// gcPolicy is BuildKit's default with the user's limits put in.
-func gcPolicy(limits Limits, root string) []client.PruneInfo {
+// gcPolicy is what a config says, else BuildKit's default. The user's limits come before both.
+func gcPolicy(limits Limits, cfg config.GCConfig, root string) []client.PruneInfo {
 	space, _ := disk.GetDiskStat(root)
-	cfg := config.DetectDefaultGCCap(space)
 	if limits.CacheSize > 0 {
+		cfg = config.DetectDefaultGCCap(space)
 		cfg.GCMaxUsedSpace = config.DiskSpace{Bytes: limits.CacheSize}
 		cfg.GCReservedSpace = config.DiskSpace{}
 	}
 	var out []client.PruneInfo
-	for _, rule := range config.DefaultGCPolicy(cfg, space) {
+	for _, rule := range gcRules(cfg, space) {
 		out = append(out, client.PruneInfo{
 			Filter:        rule.Filters,
 			All:           rule.All,

@@ -103,13 +103,17 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	attach, err := b.attach()
+	if err != nil {
+		return err
+	}
 	b.request.Stdin = b.std.in
 	if b.request.CgroupParent != "" && !b.quiet {
 		b.note("--cgroup-parent has no effect: steps of the local solver get no control groups")
 	}
 	var notes []string
 	c := coordinator.New(coordinator.Config{
-		Attach:  b.attach(),
+		Attach:  attach,
 		Display: display,
 		Stdout:  b.std.out,
 		Note:    func(text string) { notes = append(notes, text) },

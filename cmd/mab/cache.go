@@ -89,7 +89,11 @@ func (o *options) withCache(ctx context.Context, do func(*solver.Client) error) 
 	if o.state.Fresh() {
 		return nil
 	}
-	client, _, err := solver.Attach(ctx, o.attach())
+	attach, err := o.attach()
+	if err != nil {
+		return err
+	}
+	client, _, err := solver.Attach(ctx, attach)
 	if err != nil {
 		return err
 	}

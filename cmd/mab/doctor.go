@@ -52,7 +52,11 @@ func (d *doctorCommand) run(cmd *cobra.Command) error {
 	if cmd.Flags().Changed("inside") {
 		return doctor.Inside(cmd.Context(), d.state, d.inside, d.std.out)
 	}
-	d.cfg.State, d.cfg.Built = d.state, built()
+	config, err := readConfig()
+	if err != nil {
+		return err
+	}
+	d.cfg.State, d.cfg.Built, d.cfg.Solver = d.state, built(), config
 	checks, err := doctor.Examine(cmd.Context(), d.cfg)
 	if err != nil {
 		return err

@@ -12,6 +12,7 @@ import (
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/solver"
 )
 
 // Report is report.
@@ -54,4 +55,15 @@ func PrintSurvey(w io.Writer, survey []emulation.Support, asJSON bool) error {
 // Warning formats a message of BuildKit's. A nil inner is that of a build.
 func Warning(inner logrus.Formatter, message string) ([]byte, error) {
 	return warnings{inner}.Format(&logrus.Entry{Message: message})
+}
+
+// ServeListening is what mab serve with these flags listens on, of a config that says what from says.
+func ServeListening(from solver.Listening, args ...string) (solver.Listening, error) {
+	s := &serveCommand{}
+	flags := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	s.serveFlags(flags)
+	if err := flags.Parse(args); err != nil {
+		return solver.Listening{}, err
+	}
+	return s.listening(from)
 }

@@ -58,7 +58,11 @@ func (i *inspectCommand) run(cmd *cobra.Command, source string) error {
 	if i.json && i.raw {
 		return usage{errors.New("--json and --raw exclude each other"), "choose one"}
 	}
-	registry, err := manifestlist.New(manifestlist.Config{Insecure: i.insecure})
+	config, err := readConfig()
+	if err != nil {
+		return err
+	}
+	registry, err := manifestlist.New(manifestlist.Config{Insecure: i.insecure, Registries: config.Registries})
 	if err != nil {
 		return err
 	}

@@ -43,8 +43,12 @@ steps run natively, under QEMU, or run nothing. Nothing is built.`,
 
 func (p *planCommand) run(cmd *cobra.Command) error {
 	p.request.Stdin = p.std.in
+	attach, err := p.attach()
+	if err != nil {
+		return err
+	}
 	c := coordinator.New(coordinator.Config{
-		Attach: p.attach(),
+		Attach: attach,
 		Note:   func(text string) { p.note("%s", text) },
 	})
 	plan, err := c.Plan(cmd.Context(), p.request)

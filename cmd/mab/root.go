@@ -55,14 +55,6 @@ func newRoot(std streams) *cobra.Command {
 	return cmd
 }
 
-// attach says which solver a command talks to.
-func (o *options) attach() solver.AttachConfig {
-	return solver.AttachConfig{
-		State: o.state,
-		Note:  func(text string) { o.note("%s", text) },
-	}
-}
-
 func unknownCommand(cmd *cobra.Command, name string) error {
 	// Cobra sets its default only where it makes the suggestions itself.
 	cmd.SuggestionsMinimumDistance = 2

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
 	"time"
 
@@ -19,6 +18,9 @@ type serveCommand struct {
 	cfg       solver.ServeConfig
 	cacheSize string
 	cacheAge  string
+	config    string
+	listen    solver.Listening
+	group     string
 	started   bool
 	stop      bool
 }
@@ -31,10 +33,12 @@ func newServe(o *options) *cobra.Command {
 		Long: `Run the solver in this terminal, until it is interrupted.
 
 Builds start a solver by themselves where none runs, and attach to one that does. It speaks BuildKit's API on its socket,
-so that buildctl and other clients of BuildKit work with it.`,
+so that buildctl and other clients of BuildKit work with it. For others it listens on further addresses (--addr), by TCP with
+mutual TLS only, but for the loopback. --config takes a buildkitd.toml.`,
 		Example: `  mab serve
   mab serve --stop
-  buildctl --addr unix:///run/mab/solver.sock debug workers`,
+  buildctl --addr unix:///run/mab/solver.sock debug workers
+  mab serve --addr tcp://0.0.0.0:1234 --tlscert server.pem --tlskey server-key.pem --tlscacert ca.pem`,
 		Args: arguments(0, 0, "no argument"),
 		RunE: func(cmd *cobra.Command, _ []string) error { return s.run(cmd) },
 	}
@@ -42,6 +46,7 @@ so that buildctl and other clients of BuildKit work with it.`,
 	flags.DurationVar(&s.cfg.Idle, "idle", 0, "stop after this `time` without a connection; 0: never")
 	flags.StringVar(&s.cacheSize, "cache-size", env("MAB_CACHE_SIZE", "0"), "the most the cache may take on disk, as 20GB; 0: by the size of the disk (env MAB_CACHE_SIZE)")
 	flags.StringVar(&s.cacheAge, "cache-age", env("MAB_CACHE_AGE", "0s"), "how long an unused cache entry is kept, as 720h; 0s: 60 days while there is room (env MAB_CACHE_AGE)")
+	s.serveFlags(flags)
 	flags.BoolVar(&s.stop, "stop", false, "stop the running solver; its cache stays")
 	flags.BoolVar(&s.started, "started", false, "started by a build: say on descriptor 3 when ready")
 	_ = flags.MarkHidden("started")
@@ -52,6 +57,11 @@ func (s *serveCommand) run(cmd *cobra.Command) error {
 	if s.stop {
 		return solver.Stop(cmd.Context(), s.state)
 	}
+	// In its namespaces the solver would find another default.
+	config, err := s.settings(cmd.Flags())
+	if err != nil {
+		return err
+	}
 	size, err := units.FromHumanSize(s.cacheSize)
 	if err != nil || size < 0 {
 		return usage{fmt.Errorf("understanding --cache-size %q", s.cacheSize), "write a size such as 20GB"}
@@ -61,13 +71,15 @@ func (s *serveCommand) run(cmd *cobra.Command) error {
 	}
 	s.cfg.Limits.CacheSize = size
 	s.cfg.State = s.state
-	s.cfg.Log = slog.New(slog.NewTextHandler(s.std.err, nil))
+	s.cfg.Log = serveLog(s.std.err, config)
+	args := append(os.Args[1:], "--config="+config.File)
 	if !s.started {
-		return serve(cmd.Context(), s.cfg, os.Args[1:])
+		s.cfg.Ready = tellManager
+		return serve(cmd.Context(), s.cfg, args)
 	}
 	var parent solver.Parent
 	s.cfg.Ready = parent.Ready
-	err = serve(cmd.Context(), s.cfg, os.Args[1:])
+	err = serve(cmd.Context(), s.cfg, args)
 	if err != nil {
 		parent.Failed(err)
 	}

@@ -66,3 +66,6 @@ func shim(std streams) {
 		os.Exit(report(std.err, err))
 	}
 }
+
+// inSandbox reports whether this is the process that is the solver; what there is to say, the one before it has said.
+func inSandbox() bool { return sandbox.Inside() }

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	controlapi "github.com/moby/buildkit/api/services/control"
+)
+
+// errOutdated is a solver that was, or is to be, stopped because it has another config.
+var errOutdated = errors.New("the running solver has another config")
+
+// running connects to the solver that runs, unless it should be started anew with another config. Who holds the lock on starts says
+// replace: then that solver is stopped.
+func (c AttachConfig) running(ctx context.Context, state State, replace bool) (*Client, Info, error) {
+	client, info, err := try(ctx, state)
+	if err != nil && replace {
+		c.notes()
+	}
+	if err != nil || info.Config == c.Config.Digest() {
+		return client, info, err
+	}
+	if !info.OnDemand {
+		if c.Config.File != "" {
+			c.note(fmt.Sprintf("the running solver was not started with %s: it pulls and pushes as its own config says; stop it first with: mab serve --stop", c.Config.File))
+		}
+		return client, info, nil
+	}
+	busy, err := client.busy(ctx)
+	if err != nil {
+		return nil, Info{}, errors.Join(err, client.Close())
+	}
+	if busy {
+		c.note("the config has changed since the solver was started, and counts for it when no build runs any more; or stop it with: mab serve --stop")
+		return client, info, nil
+	}
+	err = errors.Join(errOutdated, client.Close())
+	if replace {
+		c.notes()
+		// A build that came after busy was asked gets some seconds, and starts over if they were not enough.
+		err = errors.Join(err, Stop(ctx, state))
+	}
+	return nil, Info{}, err
+}
+
+// notes tells what of the config the solver will not follow that is about to be started.
+func (c AttachConfig) notes() {
+	for _, n := range c.Config.Notes {
+		c.note(n)
+	}
+}
+
+func (c AttachConfig) note(text string) {
+	if c.Note != nil {
+		c.Note(text)
+	}
+}
+
+// busy reports whether a build runs.
+func (c *Client) busy(ctx context.Context) (bool, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	events, err := c.bk.ControlClient().ListenBuildHistory(ctx, &controlapi.BuildHistoryRequest{ActiveOnly: true, EarlyExit: true})
+	if err == nil {
+		_, err = events.Recv()
+	}
+	switch {
+	case errors.Is(err, io.EOF):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("asking the solver what it builds: %w", err)
+	}
+	return true, nil
+}
