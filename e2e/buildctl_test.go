@@ -5,16 +5,20 @@
 package e2e_test
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 )
 
-// tool builds one of the programs that go.mod names as tools.
+// tool builds one of the programs of BuildKit's module, once for all tests.
 func tool(t testing.TB, pkg string) string {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), filepath.Base(pkg))
+	path := filepath.Join(toolDir, filepath.Base(pkg))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
 	if out, err := exec.Command("go", "build", "-o", path, pkg).CombinedOutput(); err != nil {
 		t.Fatalf("building %s: %v\n%s", pkg, err, out)
 	}

@@ -32,6 +32,9 @@ func everything() bool { return os.Getenv("MAB_E2E") == "all" }
 // mabBinary is the program under test: $MAB_BIN, else one that is built here.
 var mabBinary string
 
+// toolDir is where tool puts what it builds.
+var toolDir string
+
 func TestMain(m *testing.M) { os.Exit(mainCode(m)) }
 
 func mainCode(m *testing.M) int {
@@ -41,6 +44,7 @@ func mainCode(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
+	toolDir = dir
 	mabBinary = os.Getenv("MAB_BIN")
 	if mabBinary == "" {
 		mabBinary = filepath.Join(dir, "mab")
