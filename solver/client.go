@@ -23,8 +23,9 @@ const surveyLabel = "build.mab.emulation"
 // surveyedLabel is the worker label that tells when it found that out, as RFC 3339 has it.
 const surveyedLabel = "build.mab.surveyed"
 
-// These worker labels tell the digest of the solver's config, and whether a build started it.
+// These worker labels tell which mab the solver is, the digest of its config, and whether a build started it.
 const (
+	versionLabel  = "build.mab.version"
 	configLabel   = "build.mab.config"
 	onDemandLabel = "build.mab.on-demand"
 )
@@ -54,6 +55,8 @@ type Info struct {
 	Limits []Limit
 	// Surveyed changes with each survey. Empty if the solver makes no other but that at its start.
 	Surveyed string
+	// Mab is the version of mab that it is.
+	Mab string
 	// Config is the Digest of its config, and OnDemand says that a build started it. Empty if the solver is not mab's.
 	Config   string
 	OnDemand bool
@@ -69,7 +72,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		return Info{}, fmt.Errorf("asking the solver for its platforms: it has no worker")
 	}
 	labels := workers[0].Labels
-	info := Info{Surveyed: labels[surveyedLabel], Config: labels[configLabel], OnDemand: labels[onDemandLabel] != ""}
+	info := Info{Surveyed: labels[surveyedLabel], Mab: labels[versionLabel], Config: labels[configLabel], OnDemand: labels[onDemandLabel] != ""}
 	for _, p := range workers[0].Platforms {
 		info.Platforms = append(info.Platforms, platforms.FromOCI(p))
 	}

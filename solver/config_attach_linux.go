@@ -3,6 +3,7 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,21 +13,42 @@ import (
 )
 
 // errOutdated is a solver that was, or is to be, stopped because it has another config.
-var errOutdated = errors.New("the running solver has another config")
+var errOutdated = errors.New("the running solver has another config, or is of another mab")
 
-// running connects to the solver that runs, unless it should be started anew with another config. Who holds the lock on starts says
+// difference says what sets a running solver apart from the one that would be started now; both texts are empty if nothing does. Of
+// one that others started, only the first is said.
+func (c AttachConfig) difference(info Info, state State) (others, busy string) {
+	if own := state.self().mab; info.Mab != own {
+		text := fmt.Sprintf("the running solver is of mab %s, this is mab %s", cmp.Or(info.Mab, "before 1.0"), own)
+		return text + "; to start a new one: mab serve --stop",
+			text + ", whose own starts when no build runs any more; or stop it with: mab serve --stop"
+	}
+	if info.Config == c.Config.Digest() {
+		return "", ""
+	}
+	if c.Config.File != "" {
+		others = fmt.Sprintf("the running solver was not started with %s: it pulls and pushes as its own config says; stop it first with: mab serve --stop", c.Config.File)
+	}
+	return others, "the config has changed since the solver was started, and counts for it when no build runs any more; or stop it with: mab serve --stop"
+}
+
+// running connects to the solver that runs, unless it should be started anew with another config or of this mab. Who holds the lock on starts says
 // replace: then that solver is stopped.
 func (c AttachConfig) running(ctx context.Context, state State, replace bool) (*Client, Info, error) {
 	client, info, err := try(ctx, state)
 	if err != nil && replace {
 		c.notes()
 	}
-	if err != nil || info.Config == c.Config.Digest() {
-		return client, info, err
+	if err != nil {
+		return nil, Info{}, err
+	}
+	others, during := c.difference(info, state)
+	if during == "" {
+		return client, info, nil
 	}
 	if !info.OnDemand {
-		if c.Config.File != "" {
-			c.note(fmt.Sprintf("the running solver was not started with %s: it pulls and pushes as its own config says; stop it first with: mab serve --stop", c.Config.File))
+		if others != "" {
+			c.note(others)
 		}
 		return client, info, nil
 	}
@@ -35,7 +57,7 @@ func (c AttachConfig) running(ctx context.Context, state State, replace bool) (*
 		return nil, Info{}, errors.Join(err, client.Close())
 	}
 	if busy {
-		c.note("the config has changed since the solver was started, and counts for it when no build runs any more; or stop it with: mab serve --stop")
+		c.note(during)
 		return client, info, nil
 	}
 	err = errors.Join(errOutdated, client.Close())

@@ -101,3 +101,8 @@ type Solves = solves
 
 // Count is how many are under way.
 func (s *solves) Count() int64 { return s.count.Load() }
+
+// Difference is AttachConfig.difference.
+func Difference(c AttachConfig, info Info, s State) (others, busy string) {
+	return c.difference(info, s)
+}

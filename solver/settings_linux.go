@@ -45,7 +45,7 @@ func (cfg ServeConfig) abilities(survey []emulation.Support) (*abilities, error)
 		return nil, err
 	}
 	maps.Copy(able.labels, cfg.Config.daemon.Workers.OCI.Labels)
-	able.labels[configLabel] = cfg.Config.Digest()
+	able.labels[configLabel], able.labels[versionLabel] = cfg.Config.Digest(), cfg.State.self().mab
 	// Without a history nobody can see whether builds run, so that it must be left alone.
 	history := cfg.Config.daemon.History
 	if cfg.OnDemand && (history == nil || history.MaxEntries == nil || *history.MaxEntries > 0) {
