@@ -5,7 +5,6 @@
 package e2e_test
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -233,7 +232,10 @@ func TestDoctorAgent(t *testing.T) {
 func TestDoctorWithoutPrograms(t *testing.T) {
 	need(t, "unshare", "mount")
 	t.Run("runc and git", func(t *testing.T) {
-		l := newWatchedLab(t).alone().setting("PATH=" + t.TempDir())
+		l := newWatchedLab(t).alone()
+		l.program = slices.Concat([]string{"unshare", "--mount", "sh", "-ec",
+			`empty=$1; shift; for dir in /usr/local/sbin /usr/sbin /sbin; do mount --bind "$empty" $dir; done; PATH=$empty exec "$@"`,
+			"sh", t.TempDir()}, l.program)
 		all := l.doctor(1)
 		const mend = "install runc 1.1 or later (Debian: apt-get install runc), or use a released mab, which carries one"
 		all.wants(t, finding{Name: "runc", Status: "missing", Found: "none in PATH", Mend: mend})
@@ -249,7 +251,7 @@ func TestDoctorWithoutPrograms(t *testing.T) {
 		l.program = slices.Concat([]string{"unshare", "--mount", "sh", "-ec",
 			`mount --bind /dev/null "$(command -v qemu-s390x-static)"; exec "$@"`, "sh"}, l.program)
 		all := l.doctor(0)
-		all.wants(t, finding{Name: "linux/s390x", Status: "missing", Found: "qemu-s390x-static cannot serve", Mend: "apt-get install qemu-user-static"})
+		all.wants(t, finding{Name: "linux/s390x", Status: "missing", Found: "qemu-s390x-static cannot serve", Mend: "mab emulation install s390x, or for one build: --emulation-image default, or: apt-get install qemu-user-static"})
 		all.wants(t, finding{Name: "linux/ppc64le", Status: "ok", Found: "QEMU "})
 	})
 }
@@ -280,18 +282,18 @@ func TestDoctorPlainUser(t *testing.T) {
 	}
 	t.Run("a state that belongs to somebody else", func(t *testing.T) {
 		l := newUserLab(t, enoughIDs)
-		if err := errors.Join(os.Chown(filepath.Join(l.root, "state"), 0, 0), os.Chmod(filepath.Join(l.root, "state"), 0o700)); err != nil {
+		if err := os.Mkdir(filepath.Join(l.root, "state"), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		all := l.alone().doctor(1)
+		all := l.alone().setting("MAB_ROOT=" + filepath.Join(l.root, "state")).doctor(1)
 		all.wants(t, finding{Name: "state", Status: "missing", Found: fmt.Sprintf("belongs to user 0, and this is user %d", userID)})
 		all.wants(t, finding{Name: "namespaces", Status: "ok"})
 		all.wants(t, finding{Name: "build", Status: "missing", Found: "permission denied"})
 	})
 	t.Run("without overlayfs", func(t *testing.T) {
 		l := newUserLab(t, enoughIDs,
-			`cd $1 && mkdir -p o/l o/u o/w && chown 64242:64242 o/u && mount -t overlay overlay -o lowerdir=o/l,upperdir=o/u,workdir=o/w state && cd - > /dev/null`)
-		l.env = append(l.env, "PATH=/usr/sbin:"+l.withoutFuse())
+			`cd $1 && mkdir -p state o/l o/u o/w && chown 64242:64242 o/u && mount -t overlay overlay -o lowerdir=o/l,upperdir=o/u,workdir=o/w state && cd - > /dev/null`)
+		l.env = append(l.env, "PATH=/usr/sbin:"+l.withoutFuse(), "MAB_ROOT="+filepath.Join(l.root, "state"))
 		all := l.alone().doctor(0)
 		all.wants(t, finding{Name: "snapshotter", Status: "limited", Found: "native: " + filepath.Join(l.root, "state") + " takes no overlayfs", Then: "every layer is a full copy"})
 		all.wants(t, finding{Name: "build", Status: "ok"})
