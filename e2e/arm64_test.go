@@ -5,10 +5,7 @@
 package e2e_test
 
 import (
-	"os"
-	"os/exec"
 	"path"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -17,21 +14,6 @@ import (
 	"github.com/mab-build/mab/e2e/bases"
 	vm "github.com/mab-build/mab/e2e/machine"
 )
-
-// arm64Binary returns the program for linux/arm64: $MAB_ARM64_BIN, else one that is built here.
-func arm64Binary(t testing.TB) string {
-	t.Helper()
-	if program := os.Getenv("MAB_ARM64_BIN"); program != "" {
-		return program
-	}
-	program := filepath.Join(t.TempDir(), "mab")
-	build := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-ldflags", "-s -w", "-o", program, "../cmd/mab")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux", "GOARCH=arm64")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("building mab for linux/arm64: %v\n%s", err, out)
-	}
-	return program
-}
 
 // guest is a machine with mab in it, to which the test's registry is localhost:PORT as it is here.
 type guest struct {
@@ -119,7 +101,7 @@ type arm struct {
 // TestArm64: the program for arm64 builds natively, under emulation, and for linux/arm/v7 as the CPU has it: probed, not inferred.
 func TestArm64(t *testing.T) {
 	need(t, "qemu-system-aarch64", "apt-get", "dpkg-deb", "mke2fs")
-	program := arm64Binary(t)
+	program := release(t, "arm64")
 	image, err := vm.Build(t.Context(), bases.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -133,6 +115,7 @@ func TestArm64(t *testing.T) {
 			t.Run("emulation ls", func(t *testing.T) { arm64Survey(g.on(t), a.how) })
 			t.Run("plan", func(t *testing.T) { arm64Plan(g.on(t), a.how) })
 			t.Run("build", func(t *testing.T) { arm64Build(g.on(t), a) })
+			t.Run("doctor", func(t *testing.T) { arm64Doctor(g.on(t), a.how) })
 			if a.how == "emulated" {
 				t.Run("plan without QEMU", func(t *testing.T) { arm64Bare(g.on(t)) })
 			}
@@ -204,6 +187,25 @@ func arm64Build(g guest, a arm) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		g.t.Errorf("what the RUN steps saw (-want +got):\n%s", diff)
+	}
+}
+
+// arm64Doctor wants a machine where all is well, of which only what runs 32-bit programs differs from one CPU to the other.
+func arm64Doctor(g guest, how string) {
+	out := g.run("/usr/local/bin/mab", "doctor", "--json")
+	all := findings{}
+	for _, f := range decode[[]finding](g.t, out.stdout) {
+		all[f.Name] = f
+	}
+	if out.code != 0 {
+		g.t.Errorf("exit code %d\n%s", out.code, out.stdout)
+	}
+	found := map[string]string{"native": "native", "emulated": "QEMU "}
+	for name, text := range map[string]string{
+		"runc": "in this program", "namespaces": "every user id", "snapshotter": "overlayfs", "binfmt_misc": "private",
+		"linux/arm64": "native", "linux/amd64": "QEMU ", "linux/arm/v7": found[how], "build": "RUN in ",
+	} {
+		all.wants(g.t, finding{Name: name, Status: "ok", Found: text})
 	}
 }
 

@@ -20,14 +20,16 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// release returns the path of the program that is released for this machine: $MAB_DIST_BIN, else what make dist has made.
-func release(t testing.TB) string {
+// release returns the path of the program that is released for Linux on an architecture, as make dist has made it. $MAB_DIST is
+// another directory than dist.
+func release(t testing.TB, arch string) string {
 	t.Helper()
-	name := "mab-linux-" + runtime.GOARCH
-	path := os.Getenv("MAB_DIST_BIN")
-	if path == "" {
-		path = filepath.Join("..", "dist", name)
+	name := "mab-linux-" + arch
+	dir := os.Getenv("MAB_DIST")
+	if dir == "" {
+		dir = "../dist"
 	}
+	path := filepath.Join(dir, name)
 	_, err := os.Stat(path)
 	switch {
 	case err == nil:
@@ -83,7 +85,7 @@ exit $code`
 
 func TestReleaseAlone(t *testing.T) {
 	need(t, "unshare", "chroot", "mount", "busybox")
-	program := release(t)
+	program := release(t, runtime.GOARCH)
 	root, err := os.MkdirTemp("", "mab-e2e-empty-")
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +141,7 @@ exec /mab serve --stop`)
 }
 
 func TestReleaseIsStatic(t *testing.T) {
-	program := release(t)
+	program := release(t, runtime.GOARCH)
 	f, err := elf.Open(program)
 	if err != nil {
 		t.Fatal(err)

@@ -56,13 +56,12 @@ var kernelFiles = []string{
 }
 
 // picks are the packages besides the kernel, and what is taken of them. Those with libraries are the closure of what sshd
-// and runc link to (readelf -d).
+// links to (readelf -d). There is no runc: mab brings its own.
 var picks = []struct {
 	pkg  string
 	keep []string
 }{
 	{"busybox-static", []string{"usr/bin/busybox"}},
-	{"runc", []string{"usr/bin/runc"}},
 	{"qemu-user", []string{"usr/bin/qemu-x86_64", "usr/bin/qemu-arm"}},
 	{"openssh-server", []string{"usr/bin/sshd", "usr/lib/openssh/sshd-auth", "usr/lib/openssh/sshd-session"}},
 	{"libc6", []string{"usr/lib/ld-linux-aarch64.so.1", libraries}},
@@ -77,7 +76,6 @@ var picks = []struct {
 	{"libkrb5support0", []string{libraries}},
 	{"libpam0g", []string{libraries}},
 	{"libpcre2-8-0", []string{libraries}},
-	{"libseccomp2", []string{libraries}},
 	{"libselinux1", []string{libraries}},
 	{"libsqlite3-0", []string{libraries}},
 	{"libssl3t64", []string{libraries}},
