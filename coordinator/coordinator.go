@@ -131,7 +131,7 @@ type run struct {
 	input   *solver.Input
 	client  *solver.Client
 	farm    []nodes.Node
-	limits  []solver.Limit
+	info    solver.Info
 	plan    *Plan
 	clock   clock
 	// dry is a run that only plans.
@@ -145,7 +145,7 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 		return nil, err
 	}
 	out := &run{
-		cfg: c.cfg, request: r, client: client, limits: info.Limits,
+		cfg: c.cfg, request: r, client: client, info: info,
 		farm: []nodes.Node{{Name: nodes.Local, Info: nodes.Info{Survey: info.Survey}}},
 	}
 	if len(r.Platforms) == 0 && len(info.Platforms) > 0 {
@@ -171,7 +171,7 @@ func (r *run) decide(ctx context.Context, targets []solver.Target) ([]string, er
 	}
 	r.clock.lap("plan")
 	lines := note
-	for _, l := range r.limits {
+	for _, l := range r.info.Limits {
 		lines = append(lines, nodes.Local+" is limited: "+l.String())
 	}
 	return append(lines, r.plan.Lines()...), nil
@@ -202,7 +202,11 @@ func (r *run) explain(ctx context.Context, err error) error {
 	case err == nil || !errors.As(err, &failure):
 		return err
 	case failure.Lost():
-		return &LostError{Node: nodes.Local, Log: solver.LogTail(r.cfg.Attach.State), err: err}
+		lost := &LostError{Node: nodes.Local, err: err}
+		if r.info.OnDemand {
+			lost.Log = solver.LogTail(r.cfg.Attach.State)
+		}
+		return lost
 	case failure.Base != "":
 		return r.base(ctx, failure)
 	}

@@ -287,3 +287,61 @@ func TestNoNewPrivileges(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", out.code, out.stderr)
 	}
 }
+
+func TestPlainUserAndOthers(t *testing.T) {
+	l := newUserLab(t, enoughIDs)
+	dir := l.context(map[string]string{"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN --mount=type=secret,id=s echo made > /made && chown 9:9 /made\n"})
+	t.Run("a build needs no home", func(t *testing.T) {
+		l := l.on(t)
+		l.env = slices.DeleteFunc(slices.Clone(l.env), func(v string) bool { return strings.HasPrefix(v, "HOME=") })
+		l.must("build", dir)
+	})
+	t.Run("what is pruned is gone from the disk", func(t *testing.T) {
+		l := l.on(t)
+		l.must("build", dir)
+		l.must("cache", "prune", "--all", "--force")
+		eventually(t, 10*time.Second, "the layers are gone", func() bool {
+			left, _ := filepath.Glob(filepath.Join(l.root, "runc-*/snapshots/snapshots/*"))
+			return len(left) == 0
+		})
+	})
+	t.Run("root is kept out", func(t *testing.T) {
+		l := l.on(t)
+		root := l.lab.on(t)
+		root.program = []string{mabBinary}
+		out := root.mab("build", dir)
+		if out.code != 1 || !strings.Contains(out.stderr, fmt.Sprintf("user %d listens on ", userID)) {
+			t.Errorf("exit code %d:\n%s", out.code, out.stderr)
+		}
+		l.must("serve", "--stop")
+		out = root.mab("build", dir)
+		if out.code != 1 || !strings.Contains(out.stderr, "belongs to another user") || !strings.Contains(out.stderr, "mab: hint: run mab as the user whom") {
+			t.Errorf("exit code %d:\n%s", out.code, out.stderr)
+		}
+		l.must("build", dir)
+	})
+	t.Run("a solver that hangs is named, and can be ended", func(t *testing.T) {
+		l := l.on(t)
+		l.must("build", dir)
+		pid := l.solver()
+		kill(t, pid, syscall.SIGSTOP)
+		out := l.mab("build", dir)
+		if out.code != 1 || !strings.Contains(out.stderr, fmt.Sprintf("process %d listens on ", pid)) || !strings.Contains(out.stderr, "mab: hint: it is stopped or hangs") {
+			t.Errorf("exit code %d:\n%s", out.code, out.stderr)
+		}
+		l.must("serve", "--stop")
+		l.must("build", dir)
+	})
+	t.Run("a crash of the machine, and other ids after it", func(t *testing.T) {
+		l := l.on(t)
+		l.must("serve", "--stop")
+		if err := os.WriteFile(filepath.Join(l.root, "unsettled"), []byte("another boot\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		err := errors.Join(os.Chown(filepath.Join(l.root, "unsettled"), userID, userID), os.WriteFile(filepath.Join(l.root, "etc/subid"), nil, 0o600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.must("build", l.context(map[string]string{"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN echo made > /made\n"}))
+	})
+}

@@ -119,7 +119,9 @@ func sealCgroups() error {
 // (mount_namespaces(7)).
 func readOnly(path string) error {
 	var stat unix.Statfs_t
-	if err := unix.Statfs(path, &stat); err != nil {
+	if err := unix.Statfs(path, &stat); errors.Is(err, fs.ErrPermission) {
+		return nil // below a directory that this user may not enter; neither may runc
+	} else if err != nil {
 		return err
 	}
 	flags := uintptr(unix.MS_REMOUNT | unix.MS_BIND | unix.MS_RDONLY)

@@ -5,8 +5,10 @@ package sandbox
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -48,6 +50,8 @@ type scene struct {
 	container string
 	// limit, clone and apparmor are the values of the three switches below; empty where there is none.
 	limit, clone, apparmor string
+	// full is the limit of another kind of namespace that is 0, as user.max_pid_namespaces; empty if none is.
+	full string
 }
 
 // The switches: of the kernel (namespaces(7)), of Debian's and Arch's kernels, and of Ubuntu's (since 23.10).
@@ -58,8 +62,14 @@ const (
 )
 
 func look(program string) scene {
+	full := ""
+	for _, name := range []string{"user.max_pid_namespaces", "user.max_mnt_namespaces"} {
+		if sysctl(name) == "0" {
+			full = name
+		}
+	}
 	return scene{
-		program: program, container: container(os.Getenv, exists),
+		full: full, program: program, container: container(os.Getenv, exists),
 		limit: sysctl(limitSwitch), clone: sysctl(cloneSwitch), apparmor: sysctl(apparmorSwitch),
 	}
 }
@@ -100,13 +110,23 @@ var containerMends = map[string]string{
 	"other":      "start the container without its seccomp and AppArmor profiles, and with /proc unmasked",
 }
 
+// moreThan is a limit that is higher than the one that was reached.
+func moreThan(limit string) int64 {
+	const usual = 15000                     // about what the kernel gives a machine of 4 GB
+	n, _ := strconv.ParseInt(limit, 10, 64) // What is no number is no limit.
+	return max(usual, min(2*n, math.MaxInt32))
+}
+
 // explain finds what stands behind the kernel's refusal.
 func explain(err error, s scene) *RefusedError {
 	profile := `printf 'abi <abi/4.0>,\ninclude <tunables/global>\nprofile mab %s flags=(unconfined) {\n  userns,\n}\n' | sudo tee /etc/apparmor.d/mab && sudo apparmor_parser -r /etc/apparmor.d/mab`
+	used := errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EUSERS)
 	switch {
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EUSERS), s.limit == "0":
+	case used && s.full != "":
+		return &RefusedError{"the system allows no more namespaces (" + s.full + " is 0)", err, "sudo sysctl -w " + s.full + "=15000"}
+	case used, s.limit == "0":
 		return &RefusedError{"the system allows no more user namespaces (" + limitSwitch + " is " + s.limit + ")", err,
-			"sudo sysctl -w " + limitSwitch + "=15000"}
+			fmt.Sprintf("sudo sysctl -w %s=%d", limitSwitch, moreThan(s.limit))}
 	case s.clone == "0":
 		return &RefusedError{"the system allows user namespaces to root alone (" + cloneSwitch + " is 0)", err,
 			"sudo sysctl -w " + cloneSwitch + "=1"}

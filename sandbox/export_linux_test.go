@@ -15,7 +15,7 @@ func Zombie(pid int) bool { return zombie(pid) }
 
 // Scene is scene, for tables.
 func Scene(program, container, limit, clone, apparmor string) scene {
-	return scene{program, container, limit, clone, apparmor}
+	return scene{program: program, container: container, limit: limit, clone: clone, apparmor: apparmor}
 }
 
 // Explain is explain.

@@ -77,7 +77,12 @@ func Start(cfg Config) (*exec.Cmd, error) {
 
 func startRoot(cfg Config) (*exec.Cmd, error) {
 	cmd := cfg.command(Identity)
-	err := mapIdentity(cmd.SysProcAttr)
+	ids, err := mapIdentity(cmd.SysProcAttr)
+	if err == nil && ids == 1 {
+		// Root of a namespace that a plain user made.
+		short := Shortage{"the user namespace that mab was started in knows one user", "start mab outside of it, or in one with more ids: unshare --map-auto"}
+		return startSingle(cfg, &short)
+	}
 	if err == nil {
 		err = cmd.Start()
 	}
@@ -120,19 +125,23 @@ func (cfg Config) command(mode Mode, more ...string) *exec.Cmd {
 	return cmd
 }
 
-// mapIdentity maps every id that this process knows onto itself.
-func mapIdentity(attr *syscall.SysProcAttr) error {
+// mapIdentity maps every user and group that this process knows onto itself, and returns how many users those are.
+func mapIdentity(attr *syscall.SysProcAttr) (users int, err error) {
 	uids, err := readMap("/proc/self/uid_map")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	gids, err := readMap("/proc/self/gid_map")
 	if err != nil {
-		return err
+		return 0, err
 	}
 	attr.UidMappings, attr.GidMappings = uids, gids
-	attr.GidMappingsEnableSetgroups = true
-	return nil
+	groups, err := os.ReadFile("/proc/self/setgroups")
+	attr.GidMappingsEnableSetgroups = err != nil || strings.TrimSpace(string(groups)) != "deny"
+	for _, m := range uids {
+		users += m.Size
+	}
+	return users, nil
 }
 
 func readMap(path string) ([]syscall.SysProcIDMap, error) {

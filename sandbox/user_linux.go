@@ -58,7 +58,12 @@ func startUser(cfg Config) (*exec.Cmd, error) {
 	if err == nil || !errors.As(err, &short) {
 		return cmd, err
 	}
-	cmd = cfg.command(Single, shortageEnv+"="+short.Why+"\n"+short.Mend)
+	return startSingle(cfg, short)
+}
+
+// startSingle maps the one id that the kernel lets everybody map.
+func startSingle(cfg Config, short *Shortage) (*exec.Cmd, error) {
+	cmd := cfg.command(Single, shortageEnv+"="+short.Why+"\n"+short.Mend)
 	cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: os.Geteuid(), Size: 1}}
 	cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: os.Getegid(), Size: 1}}
 	return cmd, cmd.Start()
@@ -109,10 +114,11 @@ func startRanges(cfg Config) (*exec.Cmd, error) {
 func mapWith(program string, args []string) error {
 	out, err := exec.Command(program, args...).CombinedOutput() //nolint:noctx // it ends by itself, at once
 	if err != nil {
-		return &Shortage{
-			strings.TrimSuffix(fmt.Sprintf("%s: %v: %s", program, err, bytes.TrimSpace(out)), ": "),
-			"install the package uidmap (shadow-utils) again: its programs must belong to root and be setuid",
+		mend := "install the package uidmap (shadow-utils) again: its programs must belong to root and be setuid"
+		if bytes.Contains(out, []byte("pw_gid")) {
+			mend = "start mab with the user's own group, not under newgrp or sg"
 		}
+		return &Shortage{strings.TrimSuffix(fmt.Sprintf("%s: %v: %s", program, err, bytes.TrimSpace(out)), ": "), mend}
 	}
 	return nil
 }
@@ -154,6 +160,13 @@ func ranges(path, name string, uid int) ([]subid.SubID, error) {
 	number := strconv.Itoa(uid)
 	list, err := subid.ParseSubIDFileFilter(path, func(s subid.SubID) bool {
 		return s.Count > 0 && (s.Name == number || s.Name == name)
+	})
+	// A user may stand there by name and by number.
+	seen := map[[2]int64]bool{}
+	list = slices.DeleteFunc(list, func(s subid.SubID) bool {
+		twice := seen[[2]int64{s.SubID, s.Count}]
+		seen[[2]int64{s.SubID, s.Count}] = true
+		return twice
 	})
 	var sum int64
 	for _, s := range list {

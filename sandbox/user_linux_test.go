@@ -21,6 +21,7 @@ func TestSubordinateIDs(t *testing.T) {
 		{"by name", "ann:100000:65536\nbob:200000:65536\n", "0 1001 1 1 200000 65536", ""},
 		{"by number", "1001:300000:65536\n", "0 1001 1 1 300000 65536", ""},
 		{"several ranges follow each other, the lowest first", "bob:900000:60000\nbob:200000:40000\n", "0 1001 1 1 200000 40000 40001 900000 60000", ""},
+		{"by name and by number, the same", "bob:200000:65536\n1001:200000:65536\n", "0 1001 1 1 200000 65536", ""},
 		{"an empty range is none", "bob:100000:0\n", "", "has no line for bob"},
 		{"another user's are none", "ann:100000:65536\n", "", "has no line for bob"},
 		{"too few for nobody", "bob:100000:1000\n", "", "gives bob 1000 ids, of which images use 65535"},

@@ -18,12 +18,9 @@ import (
 // asidePrefix begins the names of directories in a root that hold a cache nobody reads any more.
 const asidePrefix = "old-"
 
-// adopt makes a state one that this mab may write to, and removes meanwhile what was set aside, now or before; finish ends that, and the
-// next start goes on with it. It must be called with the lock held, before anything is opened.
-func adopt(ctx context.Context, state State, log *slog.Logger) (finish func(), err error) {
-	if err := adoptAs(state, state.self(), log); err != nil {
-		return nil, err
-	}
+// sweep removes what was set aside, now or before; finish ends that, and the next start goes on with it. It must be called with the
+// lock held.
+func sweep(ctx context.Context, state State, log *slog.Logger) (finish func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	group := &errgroup.Group{}
 	group.Go(func() error {
@@ -32,10 +29,10 @@ func adopt(ctx context.Context, state State, log *slog.Logger) (finish func(), e
 		}
 		return nil
 	})
-	return func() { cancel(); _ = group.Wait() }, nil
+	return func() { cancel(); _ = group.Wait() }
 }
 
-// adoptAs refuses what a newer mab than self wrote, sets aside what an older one wrote in a way that self does not read, and stamps the
+// adoptAs makes a state one that this mab may write to, before anything is opened: it refuses what a newer mab than self wrote, sets aside what an older one wrote in a way that self does not read, and stamps the
 // state.
 func adoptAs(state State, self stamp, log *slog.Logger) error {
 	found, err := state.stamp(self)
@@ -112,11 +109,15 @@ func removeAside(ctx context.Context, root string) error {
 }
 
 // removeTree is os.RemoveAll that can be interrupted: a cache has so many files that its removal takes minutes.
+// What cannot be removed does not keep the rest.
 func removeTree(ctx context.Context, dir string) error {
+	// overlayfs makes directories that nobody may read.
+	_ = os.Chmod(dir, 0o700)
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, e := range entries {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -127,8 +128,11 @@ func removeTree(ctx context.Context, dir string) error {
 			remove = func(path string) error { return removeTree(ctx, path) }
 		}
 		if err := remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
+			failed = errors.Join(failed, err)
 		}
+	}
+	if failed != nil {
+		return failed
 	}
 	return os.Remove(dir)
 }

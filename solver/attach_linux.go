@@ -7,16 +7,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/mab-build/mab/sandbox"
 )
 
 const (
 	startWait  = 60 * time.Second
+	answerWait = 8 * time.Second
 	maxLogSize = 4 << 20
 )
 
@@ -27,22 +31,18 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	if err != nil {
 		return nil, Info{}, err
 	}
-	if c, info, err := cfg.running(ctx, state, false); err == nil {
-		return c, info, nil
+	c, info, err := cfg.running(ctx, state, false)
+	var wrong *wrongSolverError
+	if err == nil || errors.As(err, &wrong) {
+		return c, info, err
 	}
 	note, err := state.check()
 	if err != nil {
 		return nil, Info{}, err
 	}
-	if err := os.MkdirAll(state.Runtime, 0o700); err != nil {
-		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
-	}
-	if err := os.MkdirAll(state.Root, 0o700); err != nil {
-		return nil, Info{}, fmt.Errorf("making the solver's directory: %w", err)
-	}
-	lock, err := lockFile(ctx, state.start())
+	lock, err := lockStarts(ctx, state)
 	if err != nil {
-		return nil, Info{}, fmt.Errorf("waiting for another start of the solver: %w", err)
+		return nil, Info{}, err
 	}
 	defer func() { _ = lock.Close() }()
 	if c, info, err := cfg.running(ctx, state, true); err == nil {
@@ -54,11 +54,34 @@ func Attach(ctx context.Context, cfg AttachConfig) (*Client, Info, error) {
 	if err := launch(ctx, cfg, state, lock); err != nil {
 		return nil, Info{}, err
 	}
-	c, info, err := try(ctx, state)
-	if ctx.Err() != nil {
-		return nil, Info{}, errors.Join(ctx.Err(), closeClient(c))
+	// Whoever replaces this solver waits for the lock on starts.
+	held, err := share(ctx, state)
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("holding the solver: %w", err)
 	}
-	return c, info, err
+	c, info, err = try(ctx, state)
+	if err := errors.Join(err, ctx.Err()); err != nil {
+		return nil, Info{}, errors.Join(err, closeClient(c), held.Close())
+	}
+	c.held = held
+	return c, info, nil
+}
+
+// lockStarts makes the directories and takes the lock that one start at a time holds.
+func lockStarts(ctx context.Context, state State) (*os.File, error) {
+	for _, dir := range []string{state.Runtime, state.Root} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return nil, &directoryError{err}
+		}
+	}
+	lock, err := lockFile(ctx, state.start())
+	if errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS) {
+		return nil, &directoryError{err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("waiting for another start of the solver: %w", err)
+	}
+	return lock, nil
 }
 
 func closeClient(c *Client) error {
@@ -75,16 +98,53 @@ func try(ctx context.Context, state State) (*Client, Info, error) {
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("connecting to the solver: %w", err)
 	}
-	_ = conn.Close()
+	cred, err := peerCredentials(conn.(*net.UnixConn))
+	if err := errors.Join(err, conn.Close()); err != nil {
+		return nil, Info{}, fmt.Errorf("finding the solver's process: %w", err)
+	}
+	if uid := int(cred.Uid); uid != os.Geteuid() && uid != 0 {
+		return nil, Info{}, &wrongSolverError{
+			fmt.Errorf("connecting to the solver: user %d listens on %q, and this is user %d", uid, state.Socket(), os.Geteuid()),
+			"choose a directory of your own with MAB_RUNTIME_DIR or --root",
+		}
+	}
 	c, err := Dial(ctx, "unix://"+state.Socket())
 	if err != nil {
 		return nil, Info{}, err
 	}
-	info, err := c.Info(ctx)
-	if err != nil {
-		return nil, Info{}, errors.Join(err, c.Close())
+	asking, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	info, err := c.Info(asking)
+	if err == nil {
+		return c, info, nil
 	}
-	return c, info, nil
+	if asking.Err() != nil && ctx.Err() == nil {
+		err = &wrongSolverError{
+			fmt.Errorf("connecting to the solver: process %d listens on %q and gives no answer within %s", cred.Pid, state.Socket(), answerWait),
+			"it is stopped or hangs; end it, its cache stays: mab serve --stop",
+		}
+	}
+	return nil, Info{}, errors.Join(err, c.Close())
+}
+
+// wrongSolverError is a solver that listens, and that cannot be built with: another user's, who would be given this user's sources and
+// secrets, or one that does not answer.
+type wrongSolverError struct {
+	error
+	mend string
+}
+
+func (e *wrongSolverError) Hint() string { return e.mend }
+
+// directoryError is a directory of the solver's that cannot be made.
+type directoryError struct{ err error }
+
+func (e *directoryError) Error() string {
+	return fmt.Sprintf("making the solver's directory: %v", e.err)
+}
+func (e *directoryError) Unwrap() error { return e.err }
+func (e *directoryError) Hint() string {
+	return "choose directories that this user may write to: MAB_ROOT for the cache, MAB_RUNTIME_DIR for the socket, or --root for both"
 }
 
 // launch starts a solver in the background and waits until it answers or is gone. The solver inherits the lock on starts and keeps
@@ -170,7 +230,9 @@ func environment(all []string) []string {
 		name, _, _ := strings.Cut(entry, "=")
 		switch strings.ToUpper(name) {
 		case "PATH", "HOME", "LANG", "TZ", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "SSL_CERT_FILE", "SSL_CERT_DIR",
-			"MAB_CACHE_SIZE", "MAB_CACHE_AGE", "GODEBUG":
+			"MAB_CACHE_SIZE", "MAB_CACHE_AGE", "GODEBUG",
+			// By these a container is known (sandbox), for a message.
+			"KUBERNETES_SERVICE_HOST", "CONTAINER":
 			out = append(out, entry)
 		}
 	}

@@ -50,12 +50,14 @@ func TestDefaultState(t *testing.T) {
 			t.Errorf("of root: error %v; want -, got +:\n%s", err, diff)
 		}
 	}
+	long := "/" + strings.Repeat("s", 100)
 	for _, test := range []struct {
 		rule, state, runtime string
 		want                 solver.State
 	}{
-		{"the directories of the session", "/s", "/r", solver.State{Root: "/s/mab", Runtime: "/r/mab"}},
-		{"without a session", "", "", solver.State{Root: "/home/me/.local/state/mab", Runtime: "/home/me/.cache/mab"}},
+		{"the socket is beside the cache, whatever the session is", "/s", "/r", solver.State{Root: "/s/mab", Runtime: "/s/mab"}},
+		{"without a session", "", "", solver.State{Root: "/home/me/.local/state/mab", Runtime: "/home/me/.local/state/mab"}},
+		{"where a socket's path would be too long", long, "/r", solver.State{Root: long + "/mab", Runtime: "/r/mab"}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			t.Setenv("HOME", "/home/me")

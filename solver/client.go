@@ -5,6 +5,7 @@ package solver
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 
@@ -31,7 +32,11 @@ const (
 )
 
 // Client talks to one solver. It is safe for several builds at once.
-type Client struct{ bk *client.Client }
+type Client struct {
+	bk *client.Client
+	// held is let go of with the connection; nil holds nothing.
+	held io.Closer
+}
 
 // Dial connects to a solver at a BuildKit address such as unix:///run/mab/solver.sock. The caller closes the client.
 func Dial(ctx context.Context, address string) (*Client, error) {
@@ -43,7 +48,12 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 }
 
 // Close ends the connection. Builds that still run on it fail.
-func (c *Client) Close() error { return c.bk.Close() }
+func (c *Client) Close() error {
+	if c.held == nil {
+		return c.bk.Close()
+	}
+	return errors.Join(c.bk.Close(), c.held.Close())
+}
 
 // Info is what a solver said about itself.
 type Info struct {

@@ -35,38 +35,52 @@ func (c AttachConfig) difference(info Info, state State) (others, busy string) {
 // running connects to the solver that runs, unless it should be started anew with another config or of this mab. Who holds the lock on starts says
 // replace: then that solver is stopped.
 func (c AttachConfig) running(ctx context.Context, state State, replace bool) (*Client, Info, error) {
+	held, err := share(ctx, state)
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("holding the solver: %w", err)
+	}
 	client, info, err := try(ctx, state)
 	if err != nil && replace {
 		c.notes()
 	}
 	if err != nil {
-		return nil, Info{}, err
+		return nil, Info{}, errors.Join(err, held.Close())
 	}
+	client.held = held
+	keep, err := c.keeps(ctx, client, info, state)
+	if keep && err == nil {
+		return client, info, nil
+	}
+	if err == nil && replace && !held.alone() {
+		_, during := c.difference(info, state)
+		c.note(during)
+		return client, info, held.shared()
+	}
+	err = errors.Join(err, errOutdated)
+	if replace {
+		c.notes()
+		err = errors.Join(err, Stop(ctx, state))
+	}
+	return nil, Info{}, errors.Join(err, client.Close())
+}
+
+// keeps reports whether the running solver is to be used as it is, and tells the user if it is not the one that would be started now.
+func (c AttachConfig) keeps(ctx context.Context, client *Client, info Info, state State) (bool, error) {
 	others, during := c.difference(info, state)
 	if during == "" {
-		return client, info, nil
+		return true, nil
 	}
 	if !info.OnDemand {
 		if others != "" {
 			c.note(others)
 		}
-		return client, info, nil
+		return true, nil
 	}
 	busy, err := client.busy(ctx)
-	if err != nil {
-		return nil, Info{}, errors.Join(err, client.Close())
-	}
 	if busy {
 		c.note(during)
-		return client, info, nil
 	}
-	err = errors.Join(errOutdated, client.Close())
-	if replace {
-		c.notes()
-		// A build that came after busy was asked gets some seconds, and starts over if they were not enough.
-		err = errors.Join(err, Stop(ctx, state))
-	}
-	return nil, Info{}, err
+	return busy, err
 }
 
 // notes tells what of the config the solver will not follow that is about to be started.

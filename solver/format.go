@@ -137,7 +137,7 @@ type foreignError struct {
 }
 
 func (e *foreignError) Error() string {
-	return fmt.Sprintf("reading who wrote the solver's state: %v", e.err)
+	return fmt.Sprintf("opening the solver's state: %v", e.err)
 }
 
 // Unwrap gives the cause.

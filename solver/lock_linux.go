@@ -77,5 +77,5 @@ func (e *busyError) Error() string {
 }
 
 func (e *busyError) Hint() string {
-	return "builds attach to a running solver by themselves; to run a second one, give it a directory of its own with --root"
+	return "builds attach to a running solver by themselves; to run a second one, give it a directory of its own with --root; to end the first: mab serve --stop"
 }

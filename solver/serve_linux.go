@@ -17,6 +17,7 @@ import (
 	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/control"
 	"github.com/moby/buildkit/util/grpcerrors"
+	"github.com/moby/sys/userns"
 	fscopy "github.com/tonistiigi/fsutil/copy"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -55,15 +56,11 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 		return err
 	}
 	defer func() { _ = lock.Close() }()
-	finish, err := adopt(ctx, state, cfg.Log)
-	if err != nil {
-		return err
-	}
-	defer finish()
 	flag := flag{path: state.unsettled(), log: cfg.Log}
 	if err := mend(state, flag, cfg.Log); err != nil {
 		return err
 	}
+	defer sweep(ctx, state, cfg.Log)()
 	program, limits, err := findRunc(ctx, state, cfg.Log)
 	if err != nil {
 		return err
@@ -75,13 +72,16 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	defer watch.close()
 	s := serving{cfg: cfg, flag: flag, watch: watch}
 	return s.open(ctx, state, workerConfig{
-		root: state.Root, user: sandbox.OwnUser(), runc: program, limited: limits, able: &watch.able, limits: cfg.Limits,
+		root: state.Root, user: sandbox.OwnUser() || userns.RunningInUserNS(), runc: program, limited: limits, able: &watch.able, limits: cfg.Limits,
 		config: cfg.Config, entitlements: cfg.granted(),
 	})
 }
 
 // mend puts a state in order that a solver may have left in the middle of something.
 func mend(state State, flag flag, log *slog.Logger) error {
+	if err := adoptAs(state, state.self(), log); err != nil {
+		return err
+	}
 	if err := clean(state); err != nil {
 		return err
 	}
@@ -194,8 +194,11 @@ func prepare(state State) error {
 	fscopy.UmaskIsZero = true
 	for _, dir := range []string{state.Root, state.Runtime, state.temp()} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return fmt.Errorf("making the solver's directory: %w", err)
+			return &directoryError{err}
 		}
+	}
+	if err := ownDirectories(state.Root, state.temp()); err != nil {
+		return err
 	}
 	// What a killed solver leaves in the temporary directory, clean finds there; runc keeps its state beside it.
 	env := map[string]string{"TMPDIR": state.temp(), "XDG_RUNTIME_DIR": state.temp(), "USER": "mab"}
@@ -207,6 +210,26 @@ func prepare(state State) error {
 	// containerd has looked at TMPDIR before main began.
 	if err := mount.SetTempMountLocation(state.temp()); err != nil {
 		return fmt.Errorf("making the directory of mounts: %w", err)
+	}
+	return nil
+}
+
+// ownDirectories refuses what belongs to another user, or is a link to somewhere else: the solver removes what it finds there.
+func ownDirectories(paths ...string) error {
+	for _, path := range paths {
+		var stat unix.Stat_t
+		if err := unix.Lstat(path, &stat); err != nil {
+			return &directoryError{&fs.PathError{Op: "lstat", Path: path, Err: err}}
+		}
+		link, root := stat.Mode&unix.S_IFMT == unix.S_IFLNK, path == paths[0]
+		if root && link {
+			if err := unix.Stat(path, &stat); err != nil {
+				return &directoryError{&fs.PathError{Op: "stat", Path: path, Err: err}}
+			}
+		}
+		if int(stat.Uid) != os.Geteuid() || link && !root {
+			return &foreignError{err: fmt.Errorf("%q belongs to another user, or is a link", path), root: paths[0]}
+		}
 	}
 	return nil
 }

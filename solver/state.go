@@ -18,8 +18,8 @@ const maxSocketPath = 107
 type State struct {
 	// Root is the directory of cache, history, log and locks. Empty: /var/lib/mab for root, else $XDG_STATE_HOME/mab.
 	Root string
-	// Runtime is the directory of the socket. Empty: Root if that was given, else /run/mab for root, $XDG_RUNTIME_DIR/mab
-	// for others.
+	// Runtime is the directory of the socket. Empty: Root, but for root without a Root /run/mab, and where a socket's path would be too
+	// long $XDG_RUNTIME_DIR/mab.
 	Runtime string
 	// Version is what mab calls itself, in messages and in what it leaves in Root. Empty: dev.
 	Version string
@@ -27,15 +27,20 @@ type State struct {
 
 // Resolve fills in the defaults and makes both paths absolute. It creates nothing.
 func (s State) Resolve() (State, error) {
-	if s.Runtime == "" {
-		s.Runtime = s.Root
-	}
 	root, err := pick(s.Root, "/var/lib/mab", "XDG_STATE_HOME", ".local/state")
 	if err != nil {
 		return State{}, err
 	}
-	runtime, err := pick(s.Runtime, "/run/mab", "XDG_RUNTIME_DIR", ".cache")
-	if err != nil {
+	runtime := s.Runtime
+	if runtime == "" {
+		runtime = s.Root
+	}
+	// The socket of a plain user is beside the cache: $XDG_RUNTIME_DIR is not the same in a session, under cron and su, and it goes
+	// with the last session, but the solver does not.
+	if runtime == "" && os.Getuid() != 0 && len(State{Runtime: root}.Socket()) <= maxSocketPath {
+		runtime = root
+	}
+	if runtime, err = pick(runtime, "/run/mab", "XDG_RUNTIME_DIR", ".cache"); err != nil {
 		return State{}, err
 	}
 	out := State{Root: root, Runtime: runtime, Version: s.Version}
@@ -74,6 +79,7 @@ func (s State) Emulators() emulation.Store {
 
 func (s State) lock() string  { return filepath.Join(s.Root, "solver.lock") }
 func (s State) start() string { return filepath.Join(s.Runtime, "start.lock") }
+func (s State) use() string   { return filepath.Join(s.Runtime, "use.lock") }
 func (s State) temp() string  { return filepath.Join(s.Root, "tmp") }
 func (s State) runc() string  { return filepath.Join(s.Root, "runc") }
 

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -34,8 +35,14 @@ func Stop(ctx context.Context, s State) error {
 	if err := unix.PidfdSendSignal(process, unix.SIGTERM, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
 		return fmt.Errorf("stopping the solver: %w", err)
 	}
+	// One that hangs, or was stopped by a signal, does not end by itself.
+	kill := time.AfterFunc(killAfter, func() { _ = unix.PidfdSendSignal(process, unix.SIGKILL, nil, 0) })
+	defer kill.Stop()
 	return gone(ctx, process)
 }
+
+// killAfter is how long a solver has for an orderly end: more than it gives its builds.
+const killAfter = 2 * stopWait
 
 // peer opens the process that listens on the other side: the kernel knows it, so that no file has to hold its number.
 func peer(conn *net.UnixConn) (pidfd int, err error) {

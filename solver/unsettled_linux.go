@@ -95,15 +95,8 @@ func (f flag) recover(state State) error {
 	return discard(state)
 }
 
-// discard removes everything that the databases describe, and them.
-func discard(state State) error {
-	for _, path := range append(state.workers(), filepath.Join(state.Root, "cache.db"), filepath.Join(state.Root, "history.db"), state.unsettled()) {
-		if err := os.RemoveAll(path); err != nil {
-			return fmt.Errorf("removing the damaged cache: %w", err)
-		}
-	}
-	return nil
-}
+// discard begins the cache anew. What of it cannot be removed, as it belongs to ids of another map, is out of the way.
+func discard(state State) error { return putAside(state) }
 
 func syncDir(path string) error {
 	dir, err := os.Open(path)

@@ -127,7 +127,7 @@ func workerOptions(cfg workerConfig) (base.WorkerOpt, error) {
 	if err != nil {
 		return base.WorkerOpt{}, err
 	}
-	meta := ctdmetadata.NewDB(db, blobs, map[string]ctdsnapshot.Snapshotter{name: layers})
+	meta := ctdmetadata.NewDB(db, blobs, map[string]ctdsnapshot.Snapshotter{name: layers.Snapshotter})
 	if err := meta.Init(context.Background()); err != nil {
 		return base.WorkerOpt{}, err
 	}

@@ -111,6 +111,10 @@ func (s *serveCommand) listening(out solver.Listening) (solver.Listening, error)
 	if err != nil {
 		return out, usage{fmt.Errorf("understanding --group %q: %w", s.group, err), "name a group of this machine, or give its number"}
 	}
+	if os.Geteuid() != 0 {
+		// In the solver's namespace the number is another group's.
+		return out, usage{fmt.Errorf("understanding --group %q: only root can serve another group", s.group), "have root run mab serve, or serve by TCP: --addr tcp://127.0.0.1:PORT"}
+	}
 	out.GID = &gid
 	return out, nil
 }

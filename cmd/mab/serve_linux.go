@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"runtime"
 	"syscall"
 	"time"
@@ -43,6 +44,15 @@ func serve(ctx context.Context, cfg solver.ServeConfig, args []string) error {
 		time.AfterFunc(stopGrace, func() { _ = child.Process.Kill() })
 	})
 	defer stop()
+	// The solver looks for emulators anew then.
+	hangups := make(chan os.Signal, 1)
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	go func() {
+		for range hangups {
+			_ = child.Process.Signal(syscall.SIGHUP)
+		}
+	}()
 	err = child.Wait()
 	var exit *exec.ExitError
 	switch {
