@@ -4,6 +4,7 @@ package coordinator
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/mab-build/mab/manifestlist"
@@ -30,8 +31,11 @@ func parseAnnotations(list []string) (annotations, error) {
 	for _, entry := range list {
 		name, value, ok := strings.Cut(entry, "=")
 		levels := "manifest"
-		// A colon may also be part of the name; a level is one of four words.
-		if before, after, found := strings.Cut(name, ":"); found && isLevel(before) {
+		// What looks like levels must be some: a slip would get into the name. docker buildx does so, too.
+		if before, after, found := strings.Cut(name, ":"); found && levelForm.MatchString(before) {
+			if !isLevel(before) {
+				return annotations{}, &annotationError{entry}
+			}
 			levels, name = before, after
 		}
 		if !ok || name == "" {
@@ -45,6 +49,9 @@ func parseAnnotations(list []string) (annotations, error) {
 	}
 	return out, nil
 }
+
+// levelForm is how levels are written: words, each with a platform in brackets or without.
+var levelForm = regexp.MustCompile(`^[a-z-]+(\[[^\]]*\])?(,[a-z-]+(\[[^\]]*\])?)*$`)
 
 func isLevel(s string) bool {
 	for level := range strings.SplitSeq(s, ",") {

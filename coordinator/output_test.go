@@ -150,10 +150,11 @@ func TestParseAnnotations(t *testing.T) {
 			merge{Manifests: map[platforms.Platform]attrs{{}: {"a": "b", "c": "d"}, arm: {"a": "e"}}}, ""},
 		{"several levels at once", []string{"index,manifest[linux/arm64],manifest:a=b"},
 			attrs{"annotation-manifest.a": "b", "annotation-manifest[linux/arm64].a": "b"}, merge{Index: attrs{"a": "b"}}, ""},
-		{"a colon in the name", []string{"org:team=x", "index:org:team=y"}, attrs{"annotation-manifest.org:team": "x"}, merge{Index: attrs{"org:team": "y"}}, ""},
+		{"a colon in the name", []string{"org.example:team=x", "index:org.example:team=y"}, attrs{"annotation-manifest.org.example:team": "x"}, merge{Index: attrs{"org.example:team": "y"}}, ""},
 		{"a colon in the value", []string{"a=index:b"}, attrs{"annotation-manifest.a": "index:b"}, merge{}, ""},
 		{"no value", []string{"a"}, nil, merge{}, `understanding --annotation "a"`},
 		{"no name", []string{"index:=b"}, nil, merge{}, `understanding --annotation "index:=b"`},
+		{"no such level", []string{"indx:a=b"}, nil, merge{}, `understanding --annotation "indx:a=b"`},
 		{"no platform", []string{"manifest[vax]:a=b"}, nil, merge{}, `understanding --annotation "manifest[vax]:a=b": `},
 	} {
 		t.Run(test.rule, func(t *testing.T) {

@@ -233,7 +233,7 @@ func TestHangingSolver(t *testing.T) {
 			defer kill(t, pid, syscall.SIGCONT)
 			for range test.signals {
 				build.signal(syscall.SIGINT)
-				time.Sleep(100 * time.Millisecond) // two equal signals at once are one
+				time.Sleep(200 * time.Millisecond) // two equal signals at once are one
 			}
 			began := time.Now()
 			out := build.within(test.limit)

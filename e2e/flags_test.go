@@ -386,3 +386,20 @@ func (l *lab) piped(in string, args ...string) output {
 	}
 	return output{stdout.String(), stderr.String(), cmd.ProcessState.ExitCode()}
 }
+
+// Scripts for docker buildx build give flags that change nothing here.
+func TestIgnoredFlags(t *testing.T) {
+	l := newLab(t)
+	dir := l.context(map[string]string{"Dockerfile": "FROM scratch\nCOPY Dockerfile /\n"})
+	for _, command := range []string{"build", "plan"} {
+		out := l.mab(command, "--builder", "mine", "--rm", "--force-rm=true", "-D", "-m", "2g", "--security-opt", "seccomp=unconfined", dir)
+		if out.code != 0 {
+			t.Fatalf("%s: exit code %d\n%s", command, out.code, out.stderr)
+		}
+		for _, flag := range []string{"builder", "rm", "force-rm", "debug", "memory", "security-opt"} {
+			if !strings.Contains(out.stderr, "mab: note: --"+flag+" has no effect: ") {
+				t.Errorf("%s: nothing is said of --%s:\n%s", command, flag, out.stderr)
+			}
+		}
+	}
+}

@@ -73,7 +73,7 @@ func TestInterruptedTwice(t *testing.T) {
 	kill(t, l.solver(), syscall.SIGSTOP)
 	defer kill(t, l.solver(), syscall.SIGCONT)
 	build.signal(syscall.SIGINT)
-	time.Sleep(50 * time.Millisecond) // two equal signals at once are one
+	time.Sleep(200 * time.Millisecond) // two equal signals at once are one
 	_ = build.cmd.Process.Signal(syscall.SIGINT)
 	if out := build.within(time.Second); out.code != 130 && out.code != -1 {
 		t.Errorf("exit code %d\n%s", out.code, out.stderr)

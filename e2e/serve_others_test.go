@@ -300,7 +300,7 @@ func TestServeEnds(t *testing.T) {
 			began := time.Now()
 			for i, s := range test.signals {
 				if i > 0 {
-					time.Sleep(100 * time.Millisecond) // two equal signals at once are one
+					time.Sleep(200 * time.Millisecond) // two equal signals at once are one
 				}
 				serve.signal(s)
 			}

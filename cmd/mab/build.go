@@ -5,6 +5,7 @@ package main
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -44,6 +45,7 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 	}
 	flags := cmd.Flags()
 	requestFlags(flags, &b.request)
+	ignoredFlags(flags)
 	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
 	flags.BoolVarP(&b.quiet, "quiet", "q", false, "show nothing but the result")
 	flags.StringVar(&b.metadataFile, "metadata-file", "", "write what is known about the result to this `FILE`, as JSON")
@@ -108,6 +110,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 		return err
 	}
 	b.request.Stdin = b.std.in
+	if !b.quiet {
+		b.tellIgnored(cmd.Flags())
+	}
 	if b.request.CgroupParent != "" && !b.quiet {
 		b.note("--cgroup-parent has no effect: steps of the local solver get no control groups")
 	}
@@ -162,8 +167,16 @@ type platformList []platforms.Platform
 func (l *platformList) String() string { return "" }
 func (l *platformList) Type() string   { return "platforms" }
 
+// Set takes local for this machine's own, as docker buildx does.
 func (l *platformList) Set(s string) error {
 	var all []string
+	words := strings.Split(s, ",")
+	for i, word := range words {
+		if strings.TrimSpace(word) == "local" {
+			words[i] = platforms.Host().String()
+		}
+	}
+	s = strings.Join(words, ",")
 	for _, p := range *l {
 		all = append(all, p.String())
 	}

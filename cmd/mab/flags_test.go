@@ -37,6 +37,7 @@ func TestRequestFlags(t *testing.T) {
 		args []string
 		want request
 	}{
+		{[]string{"--platform", "local"}, set(func(r *request) { r.Platforms = []platforms.Platform{platforms.Host()} })},
 		{[]string{"--platform=linux/arm64,amd64", "--platform", "arm64"}, set(func(r *request) { r.Platforms = []platforms.Platform{arm64, amd64} })},
 		{[]string{"--tag=a,b", "-t", "c"}, set(func(r *request) { r.Tags = []string{"a,b", "c"} })},
 		{[]string{"--file=-"}, set(func(r *request) { r.File = "-" })},

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/moby/sys/reexec"
 )
@@ -25,10 +26,13 @@ func main() {
 	std := streams{os.Stdin, os.Stdout, os.Stderr}
 	shim(std)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the program at once, by its default.
-	context.AfterFunc(ctx, stop)
+	// A second signal ends the program at once, by its default. timeout(1) sends one signal twice, which is no second one.
+	context.AfterFunc(ctx, func() { time.AfterFunc(sameSignal, stop) })
 	os.Exit(run(ctx, os.Args[1:], std))
 }
+
+// sameSignal is how long a signal that comes again is the same one.
+const sameSignal = 50 * time.Millisecond
 
 type streams struct {
 	in       io.Reader

@@ -37,12 +37,14 @@ steps run natively, under QEMU, or run nothing. Nothing is built.`,
 		},
 	}
 	requestFlags(cmd.Flags(), &p.request)
+	ignoredFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&p.json, "json", false, "print the plan as JSON")
 	return cmd
 }
 
 func (p *planCommand) run(cmd *cobra.Command) error {
 	p.request.Stdin = p.std.in
+	p.tellIgnored(cmd.Flags())
 	attach, err := p.attach()
 	if err != nil {
 		return err
