@@ -77,6 +77,35 @@ func TestContextFromStdin(t *testing.T) {
 			empty(t, temp)
 		})
 	}
+	for rule, format := range map[string]string{"PAX's": "pax", "GNU's": "gnu"} {
+		t.Run("a tar that begins with an extension of "+rule, func(t *testing.T) {
+			l := l.on(t)
+			dir := l.context(sourceFiles(t.Name()))
+			// GNU tar keeps the order of its arguments: the long name, which takes the extension, is the first.
+			long := strings.Repeat("long", 30)
+			if err := os.WriteFile(filepath.Join(dir, long), nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			content := outputOf(t, exec.CommandContext(t.Context(), "tar", "-C", dir, "--format="+format, "-cf", "-", long, "Dockerfile", "from"))
+			if _, err := tar.NewReader(strings.NewReader(content[:1024])).Next(); err == nil {
+				t.Fatal("the first 1024 bytes tell what it is")
+			}
+			file := filepath.Join(l.dir, "context.tar")
+			if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			wantFrom(t, l.piped(content, append(build, "-")...), "from", t.Name())
+			wantFrom(t, l.mab(append(build, file)...), "from", t.Name())
+			wantFrom(t, l.piped("FROM scratch\nCOPY from /piped\n", append(build, "-f", "-", file)...), "piped", t.Name())
+			empty(t, temp)
+		})
+	}
+	t.Run("a tar without entries has no Dockerfile", func(t *testing.T) {
+		out := l.on(t).piped(strings.Repeat("\x00", 1024), "build", "-")
+		if out.code != 1 || !strings.Contains(out.stderr, "Dockerfile: no such file or directory") {
+			t.Errorf("exit code %d\n%s", out.code, out.stderr)
+		}
+	})
 	t.Run("modes are the archive's, setuid too", func(t *testing.T) {
 		l := l.on(t)
 		var content bytes.Buffer

@@ -71,7 +71,7 @@ func (r *Request) receive(ctx context.Context, out *Input) error {
 	if r.Stdin == nil {
 		return &usageError{"-: there is no standard input", "pipe a Dockerfile or an archive into it"}
 	}
-	in := bufio.NewReaderSize(&patient{ctx: ctx, in: r.Stdin}, 1<<20)
+	in := bufio.NewReaderSize(&patient{ctx: ctx, in: r.Stdin}, headSize)
 	head, err := in.Peek(headSize)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading standard input: %w", err)

@@ -31,6 +31,8 @@ type archive struct {
 	// sum is the SHA-256 of the content in hex. It names the archive, so that two builds share what they send only if it is the
 	// same, and so that the provenance of an unchanged build does not change.
 	sum string
+	// unseen is a tar that BuildKit would take for a file, by its beginning. It is sent in a wrapping of gzip, which BuildKit sees.
+	unseen bool
 	// temp is a file of our own, which goes when the archive is closed.
 	temp bool
 }
@@ -80,9 +82,9 @@ func openTar(path string) (*os.File, error) {
 // check looks for a tar behind the compression: BuildKit would take what is none for a file, and then miss the Dockerfile. It
 // leaves xz to the solver.
 func (a *archive) check(name string) error {
-	head := bufio.NewReader(a.open())
+	head := bufio.NewReaderSize(a.open(), headSize)
 	magic, _ := head.Peek(headSize)
-	var content io.Reader = head
+	var content io.Reader
 	var err error
 	kind := format(magic)
 	switch kind {
@@ -98,9 +100,13 @@ func (a *archive) check(name string) error {
 		}
 	case "xz":
 		return nil
+	default:
+		content = head
+		_, short := tar.NewReader(bytes.NewReader(magic[:min(len(magic), seenSize)])).Next()
+		a.unseen = short != nil
 	}
 	if err == nil {
-		_, err = tar.NewReader(content).Next()
+		err = beginTar(content)
 	}
 	if err != nil {
 		return &contextError{path: name, what: fmt.Sprintf("is %s, but holds no tar archive (%v)", kind, err), hint: archiveHint}
@@ -126,8 +132,13 @@ func (a *archive) close() error {
 	return err
 }
 
-// headSize is how much of a file tells what it is: the header of a tar.
-const headSize = 512
+// headSize is how much of a file tells what it is. In a tar, headers that extend the first entry's go before it (long names,
+// attributes, the commit of git archive): archive/tar takes one of up to 1 MiB.
+const headSize = 1 << 20
+
+// seenSize is how much of a file BuildKit looks at to tell a tar.
+// Source: https://github.com/moby/buildkit/blob/v0.33.1/frontend/dockerui/context.go (the Range of ReadFile)
+const seenSize = 1024
 
 const archiveHint = "pack it with: tar -czf - -C DIR . (plain, gzip, bzip2, xz and zstd are understood)"
 
@@ -159,10 +170,22 @@ func format(head []byte) string {
 			return f.name
 		}
 	}
-	if _, err := tar.NewReader(bytes.NewReader(head)).Next(); err == nil {
+	if beginTar(bytes.NewReader(head)) == nil {
 		return "tar"
 	}
 	return ""
+}
+
+// beginTar reads the first entry of a tar, and what extends it. A tar without entries is one, too: it begins with its end, two
+// blocks of zeros. https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_06
+func beginTar(in io.Reader) error {
+	const end = 2 * 512
+	head := bufio.NewReaderSize(in, end)
+	if first, _ := head.Peek(end); len(first) == end && len(bytes.Trim(first, "\x00")) == 0 {
+		return nil
+	}
+	_, err := tar.NewReader(head).Next()
+	return err
 }
 
 // acceptable refuses what is an archive, but none that BuildKit unpacks.
@@ -189,28 +212,45 @@ func (u uploads) Pull(stream upload.Upload_PullServer) error {
 			if path.Base(p) != a.sum {
 				continue
 			}
-			return send(stream, a.open())
+			if err := a.send(stream); err != nil {
+				return fmt.Errorf("sending the context: %w", err)
+			}
+			return nil
 		}
 	}
 	return errors.New("sending the context: there is no such archive")
 }
 
-func send(stream upload.Upload_PullServer, in io.Reader) error {
-	buf := make([]byte, 1<<20)
-	for {
-		n, err := in.Read(buf)
-		if n > 0 {
-			if err := stream.SendMsg(&upload.BytesMessage{Data: buf[:n]}); err != nil {
-				return err
-			}
+// send writes the archive so that BuildKit sees what it is.
+func (a *archive) send(stream upload.Upload_PullServer) error {
+	out := bufio.NewWriterSize(messages{stream}, 1<<20)
+	if !a.unseen {
+		if _, err := io.Copy(out, a.open()); err != nil {
+			return err
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("sending the context: %w", err)
-		}
+		return out.Flush()
 	}
+	wrapping, err := gzip.NewWriterLevel(out, gzip.NoCompression)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(wrapping, a.open()); err != nil {
+		return err
+	}
+	if err := wrapping.Close(); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// messages sends what is written.
+type messages struct{ stream upload.Upload_PullServer }
+
+func (m messages) Write(p []byte) (int, error) {
+	if err := m.stream.SendMsg(&upload.BytesMessage{Data: p}); err != nil {
+		return 0, err
+	}
+	return len(p), nil
 }
 
 // untilDone ends the reading of a long file when ctx does.
