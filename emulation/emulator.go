@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mab-build/mab/platforms"
 )
@@ -154,11 +155,53 @@ func refuse(path string, host platforms.ELF) (string, error) {
 
 // QEMUVersion runs the emulator at path with --version and returns its version, such as "7.2.22".
 func QEMUVersion(ctx context.Context, path string) (string, error) {
-	out, err := exec.CommandContext(ctx, path, "--version").Output()
+	running, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	cmd := exec.CommandContext(running, path, "--version")
+	out := &answer{stop: stop}
+	cmd.Stdout = out
+	err := runAlone(cmd)
+	if running.Err() != nil {
+		err = context.Cause(running)
+	}
 	if err != nil {
 		return "", fmt.Errorf("asking %q for its version: %w", path, err)
 	}
-	return parseVersion(path, string(out))
+	return parseVersion(path, string(out.text))
+}
+
+// maxAnswer is many times what qemu-user prints: one line with its version and one about who wrote it.
+const maxAnswer = 4 << 10
+
+// answer keeps what a program says, and stops the program if it says too much.
+type answer struct {
+	stop context.CancelCauseFunc
+	text []byte
+}
+
+// Write takes all of p or stops the program.
+func (a *answer) Write(p []byte) (int, error) {
+	if len(a.text)+len(p) > maxAnswer {
+		err := fmt.Errorf("it answers with more than %d bytes", maxAnswer)
+		a.stop(err)
+		return 0, err
+	}
+	a.text = append(a.text, p...)
+	return len(p), nil
+}
+
+// runAlone runs a program that nobody vouches for. Of this process's environment it gets nothing: there are tokens in it, and QEMU_CPU
+// and its like would reach QEMU here, but not in a container. What it started ends with it, and does not keep the caller
+// waiting by an open output.
+func runAlone(cmd *exec.Cmd) error {
+	cmd.Env = []string{}
+	cmd.WaitDelay = time.Second
+	kill := group(cmd)
+	err := cmd.Run()
+	if cmd.Process != nil {
+		kill()
+	}
+	return err
 }
 
 // parseVersion reads what qemu-user prints: "qemu-arm version 7.2.22 (Debian 1:7.2+dfsg-7+deb12u18)".
@@ -168,5 +211,5 @@ func parseVersion(path, out string) (string, error) {
 	if fields := strings.Fields(rest); ok && len(fields) > 0 {
 		return strings.TrimSuffix(fields[0], ","), nil
 	}
-	return "", fmt.Errorf("asking %q for its version: unknown answer %q", path, line)
+	return "", fmt.Errorf("asking %q for its version: unknown answer %.80q", path, line)
 }

@@ -3,10 +3,23 @@
 package emulation
 
 import (
+	"archive/tar"
+	"bytes"
 	"time"
 
 	"github.com/mab-build/mab/platforms"
 )
+
+// Extract unpacks layers that are plain tars into dir, all emulators of them, and returns what the image has at the end.
+func Extract(dir string, layers ...[]byte) (map[string]string, error) {
+	x := &extraction{dir: dir, files: map[string]string{}, most: maxUnpacked, wanted: func(Handler) bool { return true }}
+	for _, l := range layers {
+		if err := x.entries(tar.NewReader(bytes.NewReader(l))); err != nil {
+			return nil, err
+		}
+	}
+	return x.files, nil
+}
 
 var (
 	Link         = link

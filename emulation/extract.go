@@ -117,6 +117,8 @@ func hostile(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errHostile}, args...)...)
 }
 
+func tooMuch(most int64) error { return hostile("the image unpacks to more than %d bytes", most) }
+
 // meter fails when an image unpacks to too much.
 type meter struct {
 	in io.Reader
@@ -127,7 +129,7 @@ type meter struct {
 func (m *meter) Read(p []byte) (int, error) {
 	n, err := m.in.Read(p)
 	if m.unpacked += int64(n); m.unpacked > m.most {
-		return n, hostile("the image unpacks to more than %d bytes", m.most)
+		return n, tooMuch(m.most)
 	}
 	return n, err
 }
@@ -153,7 +155,7 @@ func decompress(in *bufio.Reader) (io.ReadCloser, error) {
 
 // entries applies one layer. A layer's own whiteouts are about what is below it, wherever in the layer they stand.
 func (x *extraction) entries(in *tar.Reader) error {
-	below := maps.Clone(x.files)
+	below := x.files
 	added := map[string]string{}
 	for {
 		header, err := in.Next()
@@ -172,7 +174,6 @@ func (x *extraction) entries(in *tar.Reader) error {
 		}
 	}
 	maps.Copy(below, added)
-	x.files = below
 	return nil
 }
 
@@ -182,29 +183,48 @@ func (x *extraction) entry(in io.Reader, header *tar.Header, name string, below,
 	switch {
 	case base == opaqueWhiteout:
 		if within(imageDir, dir) {
-			clear(below)
+			return drop(below)
 		}
 	case strings.HasPrefix(base, whiteout):
 		gone := path.Join(dir, strings.TrimPrefix(base, whiteout))
 		if within(imageDir, gone) {
-			clear(below)
+			return drop(below)
 		} else if dir == imageDir {
-			delete(below, path.Base(gone))
+			return drop(below, path.Base(gone))
 		}
 	case within(imageDir, name):
 		// What is no directory hides all that was below it.
 		if header.Typeflag != tar.TypeDir {
-			clear(below)
-			clear(added)
+			return errors.Join(drop(below), drop(added))
 		}
 	case dir == imageDir:
 		h, ok := handlerOf(base)
 		if !ok {
 			return nil
 		}
+		if err := errors.Join(drop(below, base), drop(added, base)); err != nil {
+			return err
+		}
 		file, err := x.file(in, header, h)
 		added[base] = file
 		return err
+	}
+	return nil
+}
+
+// drop forgets the files of these names, or all, and removes what was unpacked of them: an image that replaces its files over and over
+// must not fill the disk.
+func drop(files map[string]string, names ...string) error {
+	if len(names) == 0 {
+		names = slices.Collect(maps.Keys(files))
+	}
+	for _, name := range names {
+		if file := files[name]; file != "" {
+			if err := os.Remove(file); err != nil {
+				return err
+			}
+		}
+		delete(files, name)
 	}
 	return nil
 }
@@ -233,15 +253,33 @@ func (x *extraction) file(in io.Reader, header *tar.Header, h Handler) (string, 
 	if !x.wanted(h) {
 		return "", nil
 	}
-	if header.Typeflag != tar.TypeReg {
+	if header.Typeflag != tar.TypeReg && header.Typeflag != tar.TypeGNUSparse {
 		return "", hostile("%s is %s and no regular file", header.Name, kind(header))
+	}
+	// The reader makes up the holes, so that nothing of them passes the meter.
+	if sparse(header) {
+		return "", hostile("%s is a sparse file", header.Name)
 	}
 	if header.Size > maxEmulator {
 		return "", hostile("%s has %d bytes, an emulator has at most %d", header.Name, header.Size, maxEmulator)
 	}
+	if header.Size > x.most-x.unpacked {
+		return "", tooMuch(x.most)
+	}
 	x.serial++
 	file := filepath.Join(x.dir, fmt.Sprintf("%d-%s", x.serial, h.QEMU))
 	return file, writeFile(file, in)
+}
+
+// sparse reports whether a file is packed without its holes: the old way by its type, newer ones by records. Source:
+// https://www.gnu.org/software/tar/manual/html_section/Sparse-Formats.html
+func sparse(header *tar.Header) bool {
+	for key := range header.PAXRecords {
+		if strings.HasPrefix(key, "GNU.sparse.") {
+			return true
+		}
+	}
+	return header.Typeflag == tar.TypeGNUSparse
 }
 
 // writeFile writes a new program and has the disk keep it.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,7 +94,7 @@ func (s Store) Install(ctx context.Context, cfg InstallConfig) (*Installation, e
 	if err != nil {
 		return nil, imageError(ctx, cfg.Image, err)
 	}
-	unlock, err := s.lock()
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, errors.Join(err, closer())
 	}
@@ -110,13 +111,18 @@ func imageError(ctx context.Context, image string, err error) error {
 	}
 	e := &ImageError{Image: image, Err: err}
 	tag, _, _ := strings.Cut(DefaultImage, "@")
+	var known interface{ Hint() string }
 	switch {
-	case errors.Is(err, errHostile):
+	case errors.As(err, &known):
+		e.hint = known.Hint()
+	case errors.Is(err, errHostile), errors.Is(err, errNoGood):
 		e.hint = "this is no image of emulators, or somebody tampered with it; mab's default is " + DefaultImage
 	case errors.Is(err, errLacks):
 		e.hint = "name other architectures or another image; mab's default is " + DefaultImage
-	case strings.Contains(image, "://"):
+	case strings.Contains(image, "://") && errors.Is(err, fs.ErrNotExist):
 		e.hint = "make a layout where there is a network: skopeo copy --all docker://" + tag + " oci:DIR"
+	case strings.Contains(image, "://"):
+		e.hint = "copy it anew where there is a network, or name another image; mab's default is " + DefaultImage
 	default:
 		e.hint = "name another image, or without a network a layout: oci-layout://DIR"
 	}
@@ -196,7 +202,10 @@ func (r record) none() error {
 	return fmt.Errorf("%w: this machine needs none of %s", errLacks, strings.Join(r.Has, " "))
 }
 
-var errLacks = errors.New("it lacks emulators")
+var (
+	errLacks  = errors.New("it lacks emulators")
+	errNoGood = errors.New("is no good")
+)
 
 // intact reports whether dir has h's emulator as it was once checked.
 func (r record) intact(dir string, h Handler) bool {
@@ -234,7 +243,7 @@ func (s Store) unpack(ctx context.Context, cfg InstallConfig, img *image, out *I
 		}
 		version, err := cfg.check(ctx, h, files[h.QEMU])
 		if err != nil {
-			return record{}, nil, imageError(ctx, cfg.Image, fmt.Errorf("its qemu-%s is no good: %w", h.QEMU, err))
+			return record{}, nil, imageError(ctx, cfg.Image, fmt.Errorf("its qemu-%s %w: %w", h.QEMU, errNoGood, err))
 		}
 		sum, err := fileDigest(files[h.QEMU])
 		if err != nil {

@@ -328,13 +328,13 @@ func TestInstall(t *testing.T) {
 		}
 	})
 	t.Run("removing", func(t *testing.T) {
-		if removed, err := store.Remove(want(t, "s390x", "ppc64le")); err != nil || len(removed) != 1 {
+		if removed, err := store.Remove(t.Context(), want(t, "s390x", "ppc64le")); err != nil || len(removed) != 1 {
 			t.Errorf("%v, %+v", err, removed)
 		}
 		if list, err := store.List(); err != nil || len(list) != 1 || list[0].Handler.QEMU != "arm" {
 			t.Errorf("%v, %+v", err, list)
 		}
-		if _, err := store.Remove(emulation.Handlers()); err != nil {
+		if _, err := store.Remove(t.Context(), emulation.Handlers()); err != nil {
 			t.Error(err)
 		}
 		if files := left(t, store); len(files) > 0 {

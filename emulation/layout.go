@@ -59,6 +59,9 @@ func openArchive(name string) (*layoutSource, func() error, error) {
 	}
 	files, err := contents(file)
 	if err != nil {
+		if program := packer(file); program != "" {
+			err = &packedError{where, program}
+		}
 		return nil, nil, errors.Join(fmt.Errorf("reading archive %q: %w", where, err), file.Close())
 	}
 	open := func(name string) (io.ReadCloser, error) {
@@ -69,6 +72,32 @@ func openArchive(name string) (*layoutSource, func() error, error) {
 		return io.NopCloser(io.NewSectionReader(file, section.at, section.size)), nil
 	}
 	return &layoutSource{open, tag, id}, file.Close, nil
+}
+
+// packers are programs that compress, by what their files begin with. Sources: RFC 1952, RFC 8878, the .xz file format, bzip2(1).
+var packers = []struct{ magic, program string }{
+	{"\x1f\x8b", "gzip"}, {"\x28\xb5\x2f\xfd", "zstd"}, {"\xfd7zXZ\x00", "xz"}, {"BZh", "bzip2"},
+}
+
+// packer is the program that compressed a file; "" if none is known to have.
+func packer(file io.ReaderAt) string {
+	for _, p := range packers {
+		begin := make([]byte, len(p.magic))
+		if _, err := file.ReadAt(begin, 0); err == nil && string(begin) == p.magic {
+			return p.program
+		}
+	}
+	return ""
+}
+
+// packedError is an archive that cannot be read in any order.
+type packedError struct{ path, program string }
+
+func (e *packedError) Error() string { return "it is compressed by " + e.program }
+
+// Hint says how to go on.
+func (e *packedError) Hint() string {
+	return fmt.Sprintf("unpack it first: %s -d %s", e.program, e.path)
 }
 
 type section struct{ at, size int64 }

@@ -73,8 +73,7 @@ func execute(ctx context.Context, program []byte, dir string) error {
 // child file stays open over the execution, so QEMU finds it under the same path. A memory file may be executed while open for
 // writing; others may not (ETXTBSY).
 func run(ctx context.Context, cmd *exec.Cmd) error {
-	cmd.Env = []string{} // QEMU_CPU and its like would reach QEMU here, but not in a container.
-	err := cmd.Run()
+	err := runAlone(cmd)
 	if ctx.Err() != nil {
 		return fmt.Errorf("the program did not end: %w", context.Cause(ctx))
 	}
@@ -97,6 +96,14 @@ func run(ctx context.Context, cmd *exec.Cmd) error {
 		return fmt.Errorf("%w: the CPU lacks instructions", ErrCannotRun)
 	}
 	return fmt.Errorf("the program ended with %s", exit.ProcessState)
+}
+
+// group gives a program a process group of its own, which is killed when the program's context ends. The function that it returns
+// kills what is left of the group once the program has run.
+func group(cmd *exec.Cmd) (kill func()) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return unix.Kill(-cmd.Process.Pid, unix.SIGKILL) }
+	return func() { _ = cmd.Cancel() } // Mostly nothing is left.
 }
 
 // memoryFile returns program as a memory file, positioned anywhere; the caller closes it.

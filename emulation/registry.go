@@ -27,7 +27,7 @@ type registrySource struct {
 func newRegistrySource(reference string) (*registrySource, error) {
 	ref, err := name.ParseReference(reference)
 	if err != nil {
-		return nil, fmt.Errorf("reading the reference: %w", err)
+		return nil, &referenceError{err}
 	}
 	transport := remote.DefaultTransport
 	if host := ref.Context().RegistryStr(); !isLoopback(host) {
@@ -39,6 +39,19 @@ func newRegistrySource(reference string) (*registrySource, error) {
 		return nil, err
 	}
 	return &registrySource{ref, puller}, nil
+}
+
+// referenceError is a name that no image can have.
+type referenceError struct{ err error }
+
+func (e *referenceError) Error() string { return fmt.Sprintf("reading the reference: %v", e.err) }
+
+// Unwrap gives the cause.
+func (e *referenceError) Unwrap() error { return e.err }
+
+// Hint says how to go on.
+func (e *referenceError) Hint() string {
+	return "names are lower-case letters, digits, and . _ - between them; tags up to 128 letters, digits, . _ -"
 }
 
 func (s *registrySource) root(ctx context.Context) (ocispec.Descriptor, []byte, error) {

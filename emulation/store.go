@@ -3,6 +3,7 @@
 package emulation
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	"github.com/opencontainers/go-digest"
@@ -94,12 +96,12 @@ func (s Store) List() ([]Installed, error) {
 }
 
 // Remove takes back the emulators of these handlers, and returns those that were there. A program that one of them runs goes on.
-func (s Store) Remove(list []Handler) ([]Installed, error) {
+func (s Store) Remove(ctx context.Context, list []Handler) ([]Installed, error) {
 	all, err := s.List()
 	if err != nil || len(all) == 0 {
 		return nil, err
 	}
-	unlock, err := s.lock()
+	unlock, err := s.lock(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -116,14 +118,14 @@ func (s Store) Remove(list []Handler) ([]Installed, error) {
 	return out, errors.Join(s.prune(), unlock())
 }
 
-// lock keeps two programs from changing the store at once. It makes the store's directory.
-func (s Store) lock() (func() error, error) {
+// lock keeps two programs from changing the store at once; it waits for the other one until ctx ends. It makes the store's directory.
+func (s Store) lock(ctx context.Context) (func() error, error) {
 	if err := os.MkdirAll(s.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("making the directory of emulators: %w", err)
 	}
 	lock := flock.New(filepath.Join(s.Dir, "lock"))
-	if err := lock.Lock(); err != nil {
-		return nil, fmt.Errorf("locking the directory of emulators: %w", err)
+	if _, err := lock.TryLockContext(ctx, 50*time.Millisecond); err != nil {
+		return nil, errors.Join(fmt.Errorf("locking the directory of emulators: %w", err), lock.Close())
 	}
 	return lock.Close, nil
 }

@@ -72,7 +72,15 @@ func (s State) version() string { return filepath.Join(s.Root, "version") }
 
 // stamp reads who wrote a state. One that is empty or does not exist is as if this mab had.
 func (s State) stamp(self stamp) (stamp, error) {
-	text, err := os.ReadFile(s.version())
+	info, err := os.Lstat(s.version())
+	if err == nil && !info.Mode().IsRegular() {
+		// Whoever opens a pipe waits until another program does.
+		return stamp{}, &stampError{path: s.version(), err: errors.New("it is no regular file")}
+	}
+	var text []byte
+	if err == nil {
+		text, err = os.ReadFile(s.version())
+	}
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && len(s.belongings()) == 0:
 		return self, nil

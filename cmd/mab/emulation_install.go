@@ -230,7 +230,7 @@ func (c *uninstallCommand) run(ctx context.Context, args []string) error {
 	if err := c.unregister(list); err != nil {
 		return err
 	}
-	removed, err := state.Emulators().Remove(list)
+	removed, err := state.Emulators().Remove(ctx, list)
 	for _, e := range removed {
 		_, _ = fmt.Fprintln(c.std.out, e.Path)
 	}
