@@ -403,3 +403,32 @@ func TestIgnoredFlags(t *testing.T) {
 		}
 	}
 }
+
+// A stage of the Dockerfile stands for an image that it names, for each platform its own, and for the build platform's.
+func TestStageAsNamedContext(t *testing.T) {
+	l := newLab(t)
+	base := registry(t) + "/busybox"
+	dir := l.context(map[string]string{"Dockerfile": `FROM ` + base + ` AS mine
+RUN uname -m > /machine
+ENV FROM_STAGE=yes
+FROM --platform=$BUILDPLATFORM example.com/base AS tools
+RUN cat /machine > /tools
+FROM example.com/base
+COPY --from=tools /tools /tools
+RUN echo "$FROM_STAGE" > /env
+`})
+	platforms := hostPlatform() + "," + foreignPlatform()
+	args := []string{"--platform", platforms, "--build-context", "example.com/base=target:mine", dir}
+	plan := decode[planned](t, l.must(append([]string{"plan", "--json"}, args...)...))
+	if diff := cmp.Diff([]string{hostPlatform() + "=native", foreignPlatform() + "=emulated"}, plan.strategies()); diff != "" {
+		t.Errorf("strategies (-want +got):\n%s", diff)
+	}
+	ref := l.must(append([]string{"build", "-t", registry(t) + "/stage/app:1", "--push"}, args...)...)
+	for _, p := range strings.Split(platforms, ",") {
+		files := rootfsOf(t, imageOf(t, pull(t, ref), p))
+		want := []string{machineOf(t, p).uname, machineOf(t, hostPlatform()).uname, "yes"}
+		if diff := cmp.Diff(want, []string{files.text(t, "machine"), files.text(t, "tools"), files.text(t, "env")}); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", p, diff)
+		}
+	}
+}

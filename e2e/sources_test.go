@@ -323,7 +323,7 @@ func TestRemoteContexts(t *testing.T) {
 		{"no such fetched Dockerfile", 1, []string{"404", "hint: there is nothing at that URL"}, []string{"-f", url + "/none", local}},
 		{"no such file in a tar", 1, []string{"open none", "hint: the context has no such file"}, []string{"-f", "none", url + "/app.tar"}},
 		{"nobody there", 1, []string{"refused", "hint: nothing listens at 127.0.0.1:1"}, []string{"http://127.0.0.1:1/app.tar"}},
-		{"a target", 2, []string{"targets are of bake files", "oci-layout://DIR"}, []string{"--build-context", "x=target:y", local}},
+		{"a target that is not there", 1, []string{"target stage", "hint: name a stage of the Dockerfile"}, []string{"--build-context", "x=target:y", local}},
 	} {
 		t.Run("refused: "+test.rule, func(t *testing.T) {
 			l.on(t).refused(test.code, test.words, append([]string{"build"}, test.args...)...)

@@ -103,7 +103,11 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 			}
 			return nil, err
 		}
-		res, err := gw.Solve(ctx, gateway.SolveRequest{Frontend: "dockerfile.v0", FrontendOpt: opt.FrontendAttrs})
+		request, err := withStages(ctx, gw, opt.FrontendAttrs, src.stages)
+		if err != nil {
+			return nil, err
+		}
+		res, err := gw.Solve(ctx, request)
 		if err != nil {
 			return nil, err
 		}

@@ -32,6 +32,8 @@ type sources struct {
 	dirs    map[string]fsutil.FS
 	stores  map[string]content.Store
 	uploads uploads
+	// stages are the stages of the Dockerfile that stand for named contexts.
+	stages map[string]string
 	// page is the Dockerfile that the solver is to fetch from url before the frontend starts. Nil: none is.
 	page *textFile
 	url  string
@@ -40,7 +42,7 @@ type sources struct {
 // sources opens the context, the Dockerfile and the named contexts of a request. Without the input that the request wants, what
 // would come from there is left out.
 func (r *Request) sources(in *Input) (*sources, error) {
-	s := &sources{attrs: map[string]string{}, dirs: map[string]fsutil.FS{}, stores: map[string]content.Store{}}
+	s := &sources{attrs: map[string]string{}, dirs: map[string]fsutil.FS{}, stores: map[string]content.Store{}, stages: map[string]string{}}
 	if err := s.mainContext(r, in); err != nil {
 		return nil, err
 	}
@@ -183,8 +185,12 @@ func (s *sources) named(entry string) error {
 	key := "context:" + name
 	switch {
 	case strings.HasPrefix(value, "target:"):
-		return &usageError{"--build-context " + quote(entry) + ": targets are of bake files",
-			"build that target first with -o type=oci,tar=false,dest=DIR, then write " + name + "=oci-layout://DIR"}
+		stage := strings.TrimPrefix(value, "target:")
+		if stage == "" {
+			return &usageError{"--build-context " + quote(entry), "name a stage of the Dockerfile: " + name + "=target:STAGE"}
+		}
+		s.stages[name] = stage
+		return nil
 	case strings.HasPrefix(value, "docker-image://"), remote(value):
 		s.attrs[key] = value
 		return nil

@@ -64,7 +64,7 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringArrayVar(&r.Annotations, "annotation", nil, "`[LEVEL:]NAME=VALUE` of an annotation (repeatable)")
 	flags.StringArrayVar(&r.Secrets, "secret", nil, "a secret for RUN --mount=type=secret: `id=NAME[,src=FILE|env=VAR]` (repeatable)")
 	flags.StringArrayVar(&r.SSH, "ssh", nil, "an agent or key for RUN --mount=type=ssh: `default|ID[=SOCKET|KEY]` (repeatable)")
-	flags.StringArrayVar(&r.NamedContexts, "build-context", nil, "a further context: `NAME=PATH|URL|docker-image://…|oci-layout://…` (repeatable)")
+	flags.StringArrayVar(&r.NamedContexts, "build-context", nil, "a further context: `NAME=PATH|URL|docker-image://…|oci-layout://…|target:…` (repeatable)")
 	flags.BoolVar(&r.NoCache, "no-cache", false, "run every step, whatever the cache has")
 	flags.StringSliceVar(&r.NoCacheFilter, "no-cache-filter", nil, "run the steps of these `stages`")
 	flags.BoolVar(&r.Pull, "pull", false, "look for new versions of base images")
