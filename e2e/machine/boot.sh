@@ -12,8 +12,14 @@ mount -t cgroup2 cgroup2 /sys/fs/cgroup
 mount -t tmpfs -o mode=755 tmpfs /run
 mount --make-rshared /
 mkdir -p /run/sshd
-# The disk with the keys of this machine and the files that the caller gave it is a tar.
-tar -x -f /dev/nvme1n1 -C /
+# The disk with the keys of this machine and the files that the caller gave it is a tar: the one without a partition. It may be there later
+# than the other.
+until [ -b "$seed" ]; do
+	for disk in /dev/nvme0n1 /dev/nvme1n1; do
+		[ ! -b $disk ] || [ -b ${disk}p1 ] || seed=$disk
+	done
+done
+tar -x -f "$seed" -C /
 ln -s /proc/self/fd /dev/fd
 
 # In the order of their dependencies.

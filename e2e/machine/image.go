@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -29,15 +30,21 @@ var sshdConfig []byte
 // suite is the Debian release of a machine: its kernel has binfmt_misc for user namespaces (6.7 and later).
 const suite = "trixie"
 
-// diskSize is how large the root file system is, in the form of mke2fs. What is free of it takes no room here.
-const diskSize = "6G"
+// The disk has one partition, by whose identity the kernel finds it: which of two disks gets which name is a matter of chance. Its
+// length is that of the root file system, in bytes; what is free of it takes no room here.
+const (
+	diskSize       = 6 << 30
+	sectorSize     = 512
+	partitionStart = 1 << 20
+	diskSignature  = 0x6d616221
+)
 
 // Config says where images are kept. Its zero value works.
 type Config = bases.Config
 
 // Image is a machine that can be started any number of times, also at once: starting one changes none of its files.
 type Image struct {
-	// Kernel and Root are files in the cache: a kernel that boots by itself, and an ext4 file system.
+	// Kernel and Root are files in the cache: a kernel that boots by itself, and a disk with an ext4 file system.
 	Kernel, Root string
 }
 
@@ -98,7 +105,7 @@ var files = []struct{ name, content string }{
 func Build(ctx context.Context, cfg Config) (Image, error) {
 	dir, err := bases.Keep(ctx, cfg, bases.Artifact{
 		Name: "machine", Platform: "linux/arm64", Suite: suite,
-		Recipe: fmt.Sprint(kernelPackage, kernelFiles, picks, files, diskSize, string(bootScript), string(sshdConfig)),
+		Recipe: fmt.Sprint(kernelPackage, kernelFiles, picks, files, diskSize, partitionStart, diskSignature, string(bootScript), string(sshdConfig)),
 		Make:   makeImage,
 	})
 	return imageIn(dir), err
@@ -179,10 +186,11 @@ func kernelName(ctx context.Context, packages *bases.Packages) (string, error) {
 	return names[i], nil
 }
 
-// makeFileSystem makes file an ext4 file system of what is in dir, all owned by root.
+// makeFileSystem makes file a disk with an ext4 file system of what is in dir, all owned by root.
 func makeFileSystem(ctx context.Context, file, dir string) error {
 	// Users other than root do not have its directory in their PATH.
-	cmd := exec.CommandContext(ctx, "/sbin/mke2fs", "-q", "-t", "ext4", "-L", "root", "-d", dir, file, diskSize)
+	cmd := exec.CommandContext(ctx, "/sbin/mke2fs", "-q", "-t", "ext4", "-L", "root",
+		"-E", fmt.Sprintf("offset=%d", partitionStart), "-d", dir, file, fmt.Sprintf("%dK", diskSize>>10))
 	if uid := os.Getuid(); uid != 0 {
 		// In there the caller's files are root's.
 		cmd.SysProcAttr = &syscall.SysProcAttr{
@@ -194,5 +202,22 @@ func makeFileSystem(ctx context.Context, file, dir string) error {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("making a file system: %w: %s", err, bytes.TrimSpace(out))
 	}
-	return nil
+	return partition(file)
+}
+
+// partition writes a table of partitions with one entry, as UEFI 2.10, 5.2.1 (legacy master boot record) has it.
+func partition(file string) error {
+	sector := make([]byte, sectorSize)
+	binary.LittleEndian.PutUint32(sector[440:], diskSignature)
+	entry := sector[446:]
+	entry[4] = 0x83 // Linux
+	binary.LittleEndian.PutUint32(entry[8:], partitionStart/sectorSize)
+	binary.LittleEndian.PutUint32(entry[12:], diskSize/sectorSize)
+	binary.LittleEndian.PutUint16(sector[510:], 0xaa55)
+	f, err := os.OpenFile(file, os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteAt(sector, 0)
+	return errors.Join(err, f.Truncate(partitionStart+diskSize), f.Close())
 }

@@ -31,7 +31,7 @@ type qemu struct {
 }
 
 // commandLine is the kernel's. From nokaslr on it saves a third of the time of booting and building, for nothing that a test sees.
-const commandLine = "root=/dev/nvme0n1 rootwait rw init=/etc/boot console=ttyAMA0 quiet panic=-1 " +
+const commandLine = "rootwait rw init=/etc/boot console=ttyAMA0 quiet panic=-1 " +
 	"nokaslr mitigations=off init_on_alloc=0 rcupdate.rcu_expedited=1"
 
 // arguments are those of QEMU. Its descriptors: 0 and 1 are its monitor, 2 is the console and its own messages, 3 the seed.
@@ -40,7 +40,7 @@ func arguments(image Image, cfg StartConfig) []string {
 		"-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
 		"-M", "virt,gic-version=3", "-cpu", cfg.CPU, "-smp", strconv.Itoa(cfg.CPUs), "-m", strconv.Itoa(cfg.Memory),
 		"-accel", "tcg,thread=multi,tb-size=512",
-		"-kernel", image.Kernel, "-append", commandLine,
+		"-kernel", image.Kernel, "-append", fmt.Sprintf("root=PARTUUID=%08x-01 %s", diskSignature, commandLine),
 		// What the machine writes goes to a file that QEMU makes and unlinks.
 		"-drive", "if=none,id=root,format=raw,cache=unsafe,snapshot=on,file=" + strings.ReplaceAll(image.Root, ",", ",,"),
 		"-device", "nvme,drive=root,serial=root",
