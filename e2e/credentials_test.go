@@ -34,14 +34,19 @@ func basicAuth(w http.ResponseWriter, r *http.Request) bool {
 }
 
 // tokenAuth lets only those in that got a token from /token for the password, as Docker Hub does.
-// https://distribution.github.io/distribution/spec/auth/token/
 func (b *badRegistry) tokenAuth(w http.ResponseWriter, r *http.Request) bool {
+	return tokenAuth(w, r, "http://"+b.host)
+}
+
+// tokenAuth is that of a registry at an address, which gives the tokens itself.
+// https://distribution.github.io/distribution/spec/auth/token/
+func tokenAuth(w http.ResponseWriter, r *http.Request, address string) bool {
 	if r.URL.Path == "/token" {
-		_, p, _ := r.BasicAuth()
+		_, given, _ := r.BasicAuth()
 		if r.Method == http.MethodPost {
-			p = r.FormValue("password")
+			given = r.FormValue("password")
 		}
-		if p != password {
+		if given != password {
 			refuse(http.StatusUnauthorized, "UNAUTHORIZED")(w, r)
 		} else {
 			w.Header().Set("Content-Type", "application/json")
@@ -52,7 +57,7 @@ func (b *badRegistry) tokenAuth(w http.ResponseWriter, r *http.Request) bool {
 	if r.Header.Get("Authorization") == "Bearer "+token {
 		return false
 	}
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="http://%s/token",service="test",scope="repository:app:pull,push"`, b.host))
+	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="%s/token",service="test",scope="repository:app:pull,push"`, address))
 	refuse(http.StatusUnauthorized, "UNAUTHORIZED")(w, r)
 	return true
 }

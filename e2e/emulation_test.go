@@ -8,8 +8,6 @@ import (
 	"archive/tar"
 	"bytes"
 	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +16,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -201,23 +198,12 @@ func TestEmulationInstall(t *testing.T) {
 
 // uninstallInBuild takes an emulator away between two steps that need it.
 func uninstallInBuild(t *testing.T, l *lab, m machine) {
-	reached, release := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(reached)
-		<-release
-		_, _ = w.Write([]byte("go on"))
-	}))
-	defer server.Close()
-	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN wget -q -O /answer " + server.URL + "\nRUN uname -m > /machine\n"})
+	step := newHalt(t)
+	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN wget -q -O /answer " + step.URL + "\nRUN uname -m > /machine\n"})
 	build := l.start("build", "--platform", m.platform, "-o", "kept", dir)
-	select {
-	case <-reached:
-	case <-time.After(time.Minute):
-		close(release)
-		t.Fatalf("the step was not reached:\n%s", build.wait().stderr)
-	}
+	step.wait(build)
 	out := l.mab("emulation", "uninstall", m.arch())
-	close(release)
+	step.release()
 	if out.code != 0 || !strings.Contains(out.stdout, "qemu-"+m.qemu) || !strings.Contains(out.stderr, "a build is under way") {
 		t.Errorf("%+v", out)
 	}

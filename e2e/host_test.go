@@ -85,26 +85,47 @@ func TestHostStaysAsItWas(t *testing.T) {
 	})
 }
 
+// halt is a step of a build that waits: RUN wget -q -O FILE URL.
+type halt struct {
+	URL              string
+	reached, goingOn chan struct{}
+}
+
+// newHalt makes a step that waits for release, once.
+func newHalt(t *testing.T) *halt {
+	h := &halt{reached: make(chan struct{}), goingOn: make(chan struct{})}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(h.reached)
+		<-h.goingOn
+		_, _ = w.Write([]byte("go on"))
+	}))
+	t.Cleanup(server.Close)
+	h.URL = server.URL
+	return h
+}
+
+// wait returns when the build is at the step, and fails the test if it never is.
+func (h *halt) wait(build *running) {
+	build.t.Helper()
+	select {
+	case <-h.reached:
+	case <-time.After(time.Minute):
+		h.release()
+		build.t.Fatalf("the step was not reached:\n%s", build.wait().stderr)
+	}
+}
+
+func (h *halt) release() { close(h.goingOn) }
+
 func hostStays(t *testing.T) {
 	before := hostBinfmt(t)
 	const foreign = "linux/s390x"
 	l := newLab(t)
 
-	reached, release := make(chan struct{}), make(chan struct{})
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		close(reached)
-		<-release
-		_, _ = w.Write([]byte("go on"))
-	}))
-	defer server.Close()
-	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN wget -q -O /answer " + server.URL + " && uname -m > /machine\n"})
+	step := newHalt(t)
+	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN wget -q -O /answer " + step.URL + " && uname -m > /machine\n"})
 	build := l.start("build", "--platform", foreign, "-o", "files", dir)
-	select {
-	case <-reached:
-	case <-time.After(time.Minute):
-		close(release)
-		t.Fatalf("the step was not reached:\n%s", build.wait().stderr)
-	}
+	step.wait(build)
 	t.Run("while a step is emulated", func(t *testing.T) {
 		if diff := cmp.Diff(before, hostBinfmt(t)); diff != "" {
 			t.Errorf("the host (-before +now):\n%s", diff)
@@ -119,7 +140,7 @@ func hostStays(t *testing.T) {
 			t.Errorf("running a program of %s on the host: %v", foreign, err)
 		}
 	})
-	close(release)
+	step.release()
 	if out := build.wait(); out.code != 0 {
 		t.Fatalf("exit code %d\n%s", out.code, out.stderr)
 	}

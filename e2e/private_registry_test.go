@@ -61,24 +61,7 @@ func newPrivate(t *testing.T) *private {
 
 // tokenAuth wants a token, which the registry itself gives for the password.
 func (p *private) tokenAuth(w http.ResponseWriter, r *http.Request) bool {
-	if r.URL.Path == "/token" {
-		_, given, _ := r.BasicAuth()
-		if r.Method == http.MethodPost {
-			given = r.FormValue("password")
-		}
-		if given != password {
-			refuse(http.StatusUnauthorized, "UNAUTHORIZED")(w, r)
-			return true
-		}
-		fmt.Fprintf(w, `{"token":%q,"access_token":%q,"expires_in":300}`, token, token)
-		return true
-	}
-	if r.Header.Get("Authorization") == "Bearer "+token {
-		return false
-	}
-	w.Header().Set("WWW-Authenticate", fmt.Sprintf(`Bearer realm="https://%s/token",service="test",scope="repository:app:pull,push"`, p.host))
-	refuse(http.StatusUnauthorized, "UNAUTHORIZED")(w, r)
-	return true
+	return tokenAuth(w, r, "https://"+p.host)
 }
 
 // options are how the test itself gets in.

@@ -6,6 +6,8 @@ import (
 	"maps"
 	"slices"
 	"strings"
+
+	"github.com/agext/levenshtein"
 )
 
 // systems are the operating systems of images, by spelling: the values of GOOS, which the OCI image index specification
@@ -80,7 +82,7 @@ func nearestHint(s string) string {
 	candidates = append(candidates, slices.Sorted(maps.Keys(spellings))...)
 	best, distance := "", 3
 	for _, c := range candidates {
-		if d := edits(s, c); d < distance && d < len(s) {
+		if d := levenshtein.Distance(s, c, nil); d < distance && d < len(s) {
 			best, distance = c, d
 		}
 	}
@@ -88,24 +90,4 @@ func nearestHint(s string) string {
 		return listHint()
 	}
 	return "did you mean " + best + "?"
-}
-
-// edits is the Levenshtein distance in bytes.
-func edits(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost = 1 + min(diagonal, row[j], row[j+1])
-			}
-			diagonal, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }

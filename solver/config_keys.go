@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/agext/levenshtein"
 	"github.com/pelletier/go-toml/v2/unstable"
 )
 
@@ -300,31 +301,11 @@ func nearest(key []string) []string {
 				want[i] = key[i]
 				continue
 			}
-			sum += distance(strings.ToLower(key[i]), strings.ToLower(w))
+			sum += levenshtein.Distance(strings.ToLower(key[i]), strings.ToLower(w), nil)
 		}
 		if sum < least {
 			best, least = want, sum
 		}
 	}
 	return best
-}
-
-// distance is Levenshtein's: how many letters must be changed, added or left out.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		left := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := left
-			if a[i] != b[j] {
-				cost = 1 + min(left, row[j], row[j+1])
-			}
-			left, row[j+1] = row[j+1], cost
-		}
-	}
-	return row[len(b)]
 }
