@@ -146,7 +146,7 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 	}
 	out := &run{
 		cfg: c.cfg, request: r, client: client, info: info,
-		farm: []nodes.Node{{Name: nodes.Local, Info: nodes.Info{Survey: info.Survey}}},
+		farm: []nodes.Node{{Entry: nodes.Entry{Name: nodes.Local, URL: nodes.Local}, Info: nodes.Info{Survey: info.Survey}}},
 	}
 	if len(r.Platforms) == 0 && len(info.Platforms) > 0 {
 		r.Platforms = []platforms.Platform{info.Platforms[0]}
@@ -155,26 +155,26 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 }
 
 // decide makes the plan out of what the frontend made of the Dockerfile.
-func (r *run) decide(ctx context.Context, targets []solver.Target) ([]string, error) {
+func (r *run) decide(ctx context.Context, targets []solver.Target) (solver.Verdict, error) {
 	r.clock.lap("frontend")
 	graphs := make([]*crossbuild.Graph, len(targets))
 	for i, t := range targets {
 		g, err := crossbuild.Read(t.Platform, t.Definition)
 		if err != nil {
-			return nil, fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
+			return solver.Verdict{}, fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
 		}
 		graphs[i] = g
 	}
 	note, err := r.makePlan(ctx, graphs)
 	if err != nil {
-		return nil, err
+		return solver.Verdict{}, err
 	}
 	r.clock.lap("plan")
 	lines := note
 	for _, l := range r.info.Limits {
 		lines = append(lines, nodes.Local+" is limited: "+l.String())
 	}
-	return append(lines, r.plan.Lines()...), nil
+	return solver.Verdict{Lines: append(lines, r.plan.Lines()...)}, nil
 }
 
 func (r *run) build(ctx context.Context, d *delivery) (*Result, error) {

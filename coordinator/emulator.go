@@ -18,7 +18,7 @@ import (
 // makePlan plans, and if it is emulators that are missing, gets them out of the image that the user named and plans again. It returns
 // what to say of that.
 func (r *run) makePlan(ctx context.Context, graphs []*crossbuild.Graph) (notes []string, err error) {
-	r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies)
+	r.plan, err = NewPlan(Situation{Graphs: graphs, Farm: r.farm, Allowed: r.request.Strategies})
 	var unbuildable *UnbuildableError
 	if !errors.As(err, &unbuildable) || r.request.EmulationImage == "" || !r.request.Strategies.Allows(crossbuild.Emulated) {
 		return nil, err
@@ -32,7 +32,7 @@ func (r *run) makePlan(ctx context.Context, graphs []*crossbuild.Graph) (notes [
 		return nil, err
 	}
 	r.cfg.Note(note)
-	r.plan, err = NewPlan(graphs, r.farm, r.request.Strategies)
+	r.plan, err = NewPlan(Situation{Graphs: graphs, Farm: r.farm, Allowed: r.request.Strategies})
 	return []string{note}, err
 }
 

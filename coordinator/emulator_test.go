@@ -18,7 +18,7 @@ import (
 func TestPromisedEmulators(t *testing.T) {
 	list := []*crossbuild.Graph{graph("arm64", "arm64"), graph("arm/v6", "arm/v6"), graph("amd64", "amd64"), graph("arm/v7", "arm/v7")}
 	nodes := farm("pc: amd64 !arm64 !arm/v7 !arm/v6 !s390x")
-	_, err := coordinator.NewPlan(list, nodes, nil)
+	_, err := coordinator.NewPlan(coordinator.Situation{Graphs: list, Farm: nodes})
 	var unbuildable *coordinator.UnbuildableError
 	if !errors.As(err, &unbuildable) {
 		t.Fatal(err)
@@ -36,7 +36,7 @@ func TestPromisedEmulators(t *testing.T) {
 	if before.How != emulation.None {
 		t.Error("the node's own survey was changed")
 	}
-	plan, err := coordinator.NewPlan(list, nodes, nil)
+	plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: list, Farm: nodes})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestPromisedEmulators(t *testing.T) {
 }
 
 func TestNoEmulatorIsNamedForOtherSystems(t *testing.T) {
-	_, err := coordinator.NewPlan([]*crossbuild.Graph{graph("windows/amd64", "windows/amd64")}, farm("pc: amd64"), nil)
+	_, err := coordinator.NewPlan(coordinator.Situation{Graphs: []*crossbuild.Graph{graph("windows/amd64", "windows/amd64")}, Farm: farm("pc: amd64")})
 	var unbuildable *coordinator.UnbuildableError
 	if !errors.As(err, &unbuildable) || len(coordinator.Emulators(unbuildable)) != 0 {
 		t.Errorf("%v: %+v", err, coordinator.Emulators(unbuildable))
@@ -66,7 +66,9 @@ func TestPlanTellsProblemsOfEmulators(t *testing.T) {
 	for i := range nodes[0].Info.Survey {
 		nodes[0].Info.Survey[i].Problem, nodes[0].Info.Survey[i].Mend = "QEMU is old", "get a new one"
 	}
-	plan, err := coordinator.NewPlan([]*crossbuild.Graph{graph("arm64", "arm64", "arm64"), graph("amd64", "amd64"), graph("s390x")}, nodes, nil)
+	plan, err := coordinator.NewPlan(coordinator.Situation{
+		Graphs: []*crossbuild.Graph{graph("arm64", "arm64", "arm64"), graph("amd64", "amd64"), graph("s390x")}, Farm: nodes,
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

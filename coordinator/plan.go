@@ -47,7 +47,8 @@ type Plan struct {
 
 // NewPlan assigns each graph to the node that builds it by the fastest strategy; of equal nodes, to the one with the fewest
 // assignments, then to the first. An empty set of strategies allows all. The error is an *UnbuildableError.
-func NewPlan(graphs []*crossbuild.Graph, farm []nodes.Node, allowed crossbuild.Strategies) (*Plan, error) {
+func NewPlan(s Situation) (*Plan, error) {
+	graphs, farm, allowed := s.Graphs, s.Farm, s.Allowed
 	plan := &Plan{Assignments: []Assignment{}, Shared: crossbuild.Shared(graphs)}
 	if plan.Shared == nil {
 		plan.Shared = []crossbuild.Common{}

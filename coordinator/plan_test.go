@@ -37,7 +37,7 @@ func graph(target string, runs ...string) *crossbuild.Graph {
 // node reads "NAME: PLATFORM…", where a platform in brackets is emulated, and one after an exclamation mark does not run.
 func node(text string) nodes.Node {
 	name, rest, _ := strings.Cut(text, ":")
-	n := nodes.Node{Name: name}
+	n := nodes.Node{Entry: nodes.Entry{Name: name}}
 	for _, word := range strings.Fields(rest) {
 		s := emulation.Support{How: emulation.Native}
 		switch word[0] {
@@ -100,7 +100,7 @@ func TestNewPlan(t *testing.T) {
 		{"nothing to build", nil, nil, nil, []string{}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
-			plan, err := coordinator.NewPlan(test.graphs, test.farm, test.allowed)
+			plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: test.graphs, Farm: test.farm, Allowed: test.allowed})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestUnbuildable(t *testing.T) {
 		{"there may be no node", []*crossbuild.Graph{graph("arm64")}, nil, nil, []string{"no node can build linux/arm64: there is no node"}, []string{""}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
-			plan, err := coordinator.NewPlan(test.graphs, test.farm, test.allowed)
+			plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: test.graphs, Farm: test.farm, Allowed: test.allowed})
 			var wrong *coordinator.UnbuildableError
 			if plan != nil || !errors.As(err, &wrong) {
 				t.Fatalf("got %v, %v", plan, err)
@@ -161,7 +161,9 @@ func TestUnbuildable(t *testing.T) {
 
 // TestPlanKeepsItsKeys holds the JSON that mab plan --json prints.
 func TestPlanKeepsItsKeys(t *testing.T) {
-	plan, err := coordinator.NewPlan([]*crossbuild.Graph{graph("arm64", "amd64", "arm64"), graph("s390x", "amd64")}, farm("pc: amd64 (arm64)"), nil)
+	plan, err := coordinator.NewPlan(coordinator.Situation{
+		Graphs: []*crossbuild.Graph{graph("arm64", "amd64", "arm64"), graph("s390x", "amd64")}, Farm: farm("pc: amd64 (arm64)"),
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,7 +195,7 @@ func TestPlanKeepsItsKeys(t *testing.T) {
 
 func mustPlan(t *testing.T, graphs ...*crossbuild.Graph) *coordinator.Plan {
 	t.Helper()
-	plan, err := coordinator.NewPlan(graphs, farm("pc: amd64"), nil)
+	plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: graphs, Farm: farm("pc: amd64")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -218,7 +220,7 @@ func FuzzNewPlan(f *testing.F) {
 		}
 		var all []nodes.Node
 		for i, b := range machines[:min(len(machines), 8)] {
-			n := nodes.Node{Name: fmt.Sprint("n", i)}
+			n := nodes.Node{Entry: nodes.Entry{Name: fmt.Sprint("n", i)}}
 			for k, name := range names {
 				how := emulation.None
 				if b>>k&1 != 0 {
@@ -236,7 +238,7 @@ func FuzzNewPlan(f *testing.F) {
 				allowed = append(allowed, s)
 			}
 		}
-		plan, err := coordinator.NewPlan(graphs, all, allowed)
+		plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: graphs, Farm: all, Allowed: allowed})
 		checkPlan(t, graphs, all, allowed, plan, err)
 	})
 }

@@ -177,7 +177,7 @@ func TestErrors(t *testing.T) {
 // TestFailedStep has the plan tell for which platforms, where and how a step ran that failed.
 func TestFailedStep(t *testing.T) {
 	graphs := []*crossbuild.Graph{graph("arm64", "amd64", "arm64"), graph("s390x", "amd64", "s390x"), graph("amd64", "amd64", "amd64")}
-	plan, err := coordinator.NewPlan(graphs, farm("pc: amd64 (arm64) (s390x)"), nil)
+	plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: graphs, Farm: farm("pc: amd64 (arm64) (s390x)")})
 	if err != nil {
 		t.Fatal(err)
 	}

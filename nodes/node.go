@@ -14,15 +14,39 @@ const Local = "local"
 
 // Node is a machine that solves.
 type Node struct {
-	// Name is how the user and every message call the node.
-	Name string `json:"name"`
-	Info Info   `json:"info"`
+	Entry
+	Info Info `json:"info"`
 }
 
 // Info is what a probe found a node able to do. The zero value can nothing.
 type Info struct {
 	// Survey has one entry for each platform that was probed, in the order of the probe.
 	Survey []emulation.Support `json:"survey"`
+	// Machine is what the node consists of. Its zero value: unknown.
+	Machine Machine `json:"machine,omitzero"`
+	// Running is how many builds the node's solver had under way.
+	Running int `json:"running"`
+	// Latency is how long a question and its answer take, in seconds. Zero: not measured.
+	Latency float64 `json:"latency_seconds,omitempty"`
+	// Up and Down are the bandwidth to and from the node in bytes per second. Zero: not measured.
+	Up   float64 `json:"up_bytes_per_second,omitempty"`
+	Down float64 `json:"down_bytes_per_second,omitempty"`
+}
+
+// Machine is what a node consists of, as its solver's process sees it.
+type Machine struct {
+	CPUs int `json:"cpus,omitempty"`
+	// Memory and Available are in bytes: all there is, and what programs could get now.
+	Memory    int64 `json:"memory_bytes,omitempty"`
+	Available int64 `json:"available_bytes,omitempty"`
+	// Disk and Free are in bytes, of the file system that holds the cache.
+	Disk int64 `json:"disk_bytes,omitempty"`
+	Free int64 `json:"free_bytes,omitempty"`
+	// Kernel is its release, as in 6.1.0-28-arm64, and Model the name of the CPU where the kernel tells it.
+	Kernel string `json:"kernel,omitempty"`
+	Model  string `json:"model,omitempty"`
+	// Load is the mean number of runnable threads in the last minute.
+	Load float64 `json:"load,omitempty"`
 }
 
 // Native reports whether the node's CPU runs programs of p.

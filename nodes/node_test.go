@@ -67,11 +67,11 @@ func TestInfo(t *testing.T) {
 }
 
 func TestNodeKeepsItsKeys(t *testing.T) {
-	raw, err := json.Marshal(nodes.Node{Name: nodes.Local})
+	raw, err := json.Marshal(nodes.Node{Entry: nodes.Entry{Name: nodes.Local, URL: nodes.Local}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(`{"name":"local","info":{"survey":null}}`, string(raw)); diff != "" {
+	if diff := cmp.Diff(`{"name":"local","url":"local","info":{"survey":null,"running":0}}`, string(raw)); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 }

@@ -13,7 +13,18 @@ import (
 	"github.com/docker/go-units"
 	"github.com/moby/buildkit/util/entitlements"
 	"github.com/tonistiigi/go-csvvalue"
+
+	"github.com/mab-build/mab/platforms"
 )
+
+// joined writes platforms as the frontend reads them.
+func joined(list []platforms.Platform) string {
+	names := make([]string, len(list))
+	for i, p := range list {
+		names[i] = p.String()
+	}
+	return strings.Join(names, ",")
+}
 
 // attrs is the translation of a request into the attributes of the Dockerfile frontend
 // (https://github.com/moby/buildkit/blob/master/docs/reference/dockerfile-frontend.md and frontend/dockerui/config.go).
@@ -23,14 +34,10 @@ func (r *Request) attrs(getenv func(string) (string, bool)) (map[string]string, 
 	if r.Target != "" {
 		out["target"] = r.Target
 	}
-	names := make([]string, len(r.Platforms))
-	for i, p := range r.Platforms {
-		names[i] = p.String()
+	if len(r.Platforms) > 0 {
+		out["platform"] = joined(r.Platforms)
 	}
-	if len(names) > 0 {
-		out["platform"] = strings.Join(names, ",")
-	}
-	if len(names) > 1 {
+	if len(r.Platforms) > 1 {
 		out["multi-platform"] = "true"
 	}
 	if err := r.values(out, getenv); err != nil {

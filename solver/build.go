@@ -15,6 +15,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/docker/cli/cli/config"
@@ -35,9 +36,16 @@ type Target struct {
 	Definition *pb.Definition
 }
 
-// Decide looks at the graphs of a build and lets it go on or, with an error, ends it before a step was run. The lines are shown
-// with the progress.
-type Decide func(ctx context.Context, targets []Target) (lines []string, err error)
+// Decide looks at the graphs of a build and lets it go on or, with an error, ends it before a step was run.
+type Decide func(ctx context.Context, targets []Target) (Verdict, error)
+
+// Verdict is what becomes of a build whose graphs are known. The zero value solves all of it.
+type Verdict struct {
+	// Lines are shown with the progress.
+	Lines []string
+	// Platforms are those of the request that are to be solved here, in its order. Nil: all of them; empty: none, and the solve ends.
+	Platforms []platforms.Platform
+}
 
 // Export is one thing that a solve leaves behind.
 type Export struct {
@@ -111,12 +119,18 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		var lines []string
-		if lines, stopped = s.decide(ctx, res); stopped != nil {
+		var verdict Verdict
+		if verdict, stopped = s.decide(ctx, res); stopped != nil {
 			return nil, stopped
 		}
-		s.Display.note(lines)
-		return res, nil
+		s.Display.note(verdict.Lines)
+		if verdict.Platforms == nil || slices.Equal(verdict.Platforms, s.Request.Platforms) {
+			return res, nil
+		}
+		// The frontend has everything it needs in its cache by now.
+		request.FrontendOpt = maps.Clone(request.FrontendOpt)
+		request.FrontendOpt["platform"] = joined(verdict.Platforms)
+		return gw.Solve(ctx, request)
 	}
 	resp, err := c.solve(ctx, opt, build, s.Display)
 	switch {
@@ -210,21 +224,22 @@ func sharedKey(dir string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *Solve) decide(ctx context.Context, res *gateway.Result) ([]string, error) {
-	var lines []string
+func (s *Solve) decide(ctx context.Context, res *gateway.Result) (Verdict, error) {
+	var verdict Verdict
 	if s.Decide != nil {
 		targets, err := s.targets(ctx, res)
 		if err != nil {
-			return nil, err
+			return Verdict{}, err
 		}
-		if lines, err = s.Decide(ctx, targets); err != nil {
-			return nil, err
+		if verdict, err = s.Decide(ctx, targets); err != nil {
+			return Verdict{}, err
 		}
 	}
-	if s.DryRun {
-		return nil, errDryRun
+	if s.DryRun || verdict.Platforms != nil && len(verdict.Platforms) == 0 {
+		s.Display.note(verdict.Lines)
+		return Verdict{}, errDryRun
 	}
-	return lines, nil
+	return verdict, nil
 }
 
 // targets reads the graph of each platform out of an unevaluated result.

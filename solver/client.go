@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/content/proxy"
@@ -47,6 +48,23 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	return &Client{bk: bk}, nil
 }
 
+// Over connects to a solver through connections that dial opens, one at a time and a new one where the last broke, and asks it for what it
+// can. The caller closes the client.
+func Over(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*Client, Info, error) {
+	bk, err := client.New(ctx, "passthrough:///solver", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
+		return dial(ctx)
+	}))
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("connecting to the solver: %w", err)
+	}
+	c := &Client{bk: bk}
+	info, err := c.Info(ctx)
+	if err != nil {
+		return nil, Info{}, errors.Join(err, c.Close())
+	}
+	return c, info, nil
+}
+
 // Close ends the connection. Builds that still run on it fail.
 func (c *Client) Close() error {
 	if c.held == nil {
@@ -70,6 +88,22 @@ type Info struct {
 	// Config is the Digest of its config, and OnDemand says that a build started it. Empty if the solver is not mab's.
 	Config   string
 	OnDemand bool
+	// Machine is what it runs on. Zero if the solver is not mab's.
+	Machine Machine
+	// Running is how many builds it has under way.
+	Running int
+}
+
+// Machine is what a solver runs on, as its process sees it: nodes.Machine has the same fields, and tells their units.
+type Machine struct {
+	CPUs      int     `json:"cpus,omitempty"`
+	Memory    int64   `json:"memory_bytes,omitempty"`
+	Available int64   `json:"available_bytes,omitempty"`
+	Disk      int64   `json:"disk_bytes,omitempty"`
+	Free      int64   `json:"free_bytes,omitempty"`
+	Kernel    string  `json:"kernel,omitempty"`
+	Model     string  `json:"model,omitempty"`
+	Load      float64 `json:"load,omitempty"`
 }
 
 // Info asks the solver what it can run.

@@ -88,6 +88,9 @@ func (d *Display) flush(all chan<- *client.SolveStatus) {
 	}
 }
 
+// For is a display of one of several builds that are shown at once: its steps are called by the node. A nil Display gives a nil one.
+func (d *Display) For(node string) *Display { return d }
+
 // note shows each line as a step of mab's own that is already done. Their names stay on a terminal, where logs go as soon as a step
 // is done.
 func (d *Display) note(lines []string) {

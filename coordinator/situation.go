@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+)
+
+// Situation is what a plan is made of. Its zero value has nothing to build.
+type Situation struct {
+	// Graphs are what is to be planned, one for each platform, in the order of the request.
+	Graphs []*crossbuild.Graph
+	// Farm are the nodes that answered, in the user's order.
+	Farm []nodes.Node
+	// Allowed are the strategies that the user allows. Empty: all.
+	Allowed crossbuild.Strategies
+	// Claimed is how many other builds of this machine each node has been given, by its name.
+	Claimed map[string]int
+	// History tells what earlier builds took. Its zero value knows of none.
+	History History
+	// Without are nodes, or ways to use them, that have failed in this build.
+	Without []Exclusion
+	// Under are assignments of this build that are under way and stay; they are load.
+	Under []Assignment
+	// Seed chooses between equal nodes, so that builds which start at once do not all choose the same.
+	Seed uint64
+}
+
+// Exclusion is a node that a build does without, or a way to use it.
+type Exclusion struct {
+	Node string
+	// Strategy is the one that failed there. Zero value of Any: that strategy alone; true: the node as a whole.
+	Strategy crossbuild.Strategy
+	Any      bool
+	// Platform is the one that it failed for. Its zero value: all.
+	Platform platforms.Platform
+	// Why is a sentence without capital letter and full stop.
+	Why string
+}
+
+// History is what earlier builds of the same thing took.
+type History struct{}
