@@ -16,19 +16,9 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-// deliver merges the images of a solve into one index and writes it, the tags last.
-func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, out *Result) error {
-	var from manifestlist.Blobs = r.client
-	if d.staging != "" {
-		from = manifestlist.BlobDir(d.staging)
-	}
-	images, err := manifestlist.ReadImages(ctx, from, solved.Index)
-	if err != nil {
-		return err
-	}
-	if images, err = manifestlist.Check(ctx, from, r.request.Platforms, images); err != nil {
-		return &RefusedError{err}
-	}
+// write merges the images, which are in the order of the request, into one index and writes it, the tags last.
+func (r *run) write(ctx context.Context, images []manifestlist.Image, out *Result) error {
+	d := r.delivery
 	index, err := manifestlist.Merge(r.request.Platforms, images, d.merge)
 	if err != nil {
 		return err
@@ -52,14 +42,14 @@ func (r *run) deliver(ctx context.Context, d *delivery, solved *solver.Result, o
 	if len(d.refs) == 0 {
 		return nil
 	}
-	registry, err := manifestlist.New(manifestlist.Config{Insecure: d.insecure, Registries: r.cfg.Attach.Config.Registries})
+	registry, err := r.registry()
 	if err != nil {
 		return err
 	}
 	defer registry.Close()
-	var rest manifestlist.Blobs // nil: the node has pushed everything but the index
+	var rest manifestlist.Blobs // nil: the nodes have pushed everything but the index
 	if d.staging != "" {
-		rest = from
+		rest = several{manifestlist.BlobDir(d.staging), registry.Repository(d.refs[0])}
 	}
 	if _, err := registry.Push(ctx, index, d.refs, rest); err != nil {
 		return err

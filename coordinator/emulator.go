@@ -18,22 +18,34 @@ import (
 // makePlan plans, and if it is emulators that are missing, gets them out of the image that the user named and plans again. It returns
 // what to say of that.
 func (r *run) makePlan(ctx context.Context, graphs []*crossbuild.Graph) (notes []string, err error) {
-	r.plan, err = NewPlan(Situation{Graphs: graphs, Farm: r.farm, Allowed: r.request.Strategies})
+	if err = r.choose(graphs); err == nil {
+		return nil, nil
+	}
 	var unbuildable *UnbuildableError
 	if !errors.As(err, &unbuildable) || r.request.EmulationImage == "" || !r.request.Strategies.Allows(crossbuild.Emulated) {
 		return nil, err
 	}
-	missing := unbuildable.emulators()
-	if len(missing) == 0 {
+	missing, here := unbuildable.emulators(), local(r.members)
+	if len(missing) == 0 || here == nil {
 		return nil, err
 	}
-	note, err := r.emulate(ctx, missing)
+	note, err := r.emulate(ctx, here, missing)
 	if err != nil {
 		return nil, err
 	}
 	r.cfg.Note(note)
-	r.plan, err = NewPlan(Situation{Graphs: graphs, Farm: r.farm, Allowed: r.request.Strategies})
-	return []string{note}, err
+	return []string{note}, r.choose(graphs)
+}
+
+// choose makes the plan.
+func (r *run) choose(graphs []*crossbuild.Graph) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	plan, err := NewPlan(r.situation(graphs))
+	if err == nil {
+		r.plan, r.graphs = plan, graphs
+	}
+	return err
 }
 
 // emulators returns the handlers of the platforms that the nodes lack, each once.
@@ -51,9 +63,9 @@ func (e *UnbuildableError) emulators() []emulation.Handler {
 }
 
 // emulate makes the local node one that has these emulators. A plan alone takes their being in the image for granted.
-func (r *run) emulate(ctx context.Context, missing []emulation.Handler) (note string, err error) {
+func (r *run) emulate(ctx context.Context, here *member, missing []emulation.Handler) (note string, err error) {
 	if r.dry {
-		r.farm[0].Info = promised(r.farm[0].Info, missing)
+		here.Info = promised(here.Info, missing)
 		return fmt.Sprintf("build takes the emulators for %s from %s", words(guests(missing)), r.request.EmulationImage), nil
 	}
 	state, err := r.cfg.Attach.State.Resolve()
@@ -71,7 +83,7 @@ func (r *run) emulate(ctx context.Context, missing []emulation.Handler) (note st
 	if !running {
 		return "", &LostError{Node: nodes.Local, Log: solver.LogTail(state), err: errors.New("it stopped")}
 	}
-	r.farm[0].Info = nodes.Info{Survey: info.Survey}
+	here.Info = abilities(info)
 	return done.String(), nil
 }
 

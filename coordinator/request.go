@@ -27,6 +27,8 @@ type Request struct {
 	// EmulationImage is where emulators that steps need and the node lacks are taken from, as emulation.InstallConfig has it.
 	// Empty: from nowhere.
 	EmulationImage string
+	// KeepGoing finishes the other platforms when one has failed, and reports all failures. Nothing is written then.
+	KeepGoing bool
 	// InsecureRegistry allows plain HTTP and unknown certificates for the registry that is pushed to.
 	InsecureRegistry bool
 }

@@ -26,7 +26,7 @@ type Result struct {
 	// Loaded is the ID of the image in the engine that it was loaded into, which is not always its digest. Empty: into none.
 	Loaded digest.Digest
 	Plan   *Plan
-	// Ref is the build's name in the solver's history.
+	// Ref is the build's name in the history of the node that solved its first platform: NODE/NAME.
 	Ref string
 	// Took is the whole time of the build, and Phases what it was spent on, in order.
 	Took   time.Duration
@@ -76,7 +76,7 @@ func (r *Result) ID() string {
 // Metadata is the content of --metadata-file: the keys of docker buildx, and mab's own about each platform.
 // https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file
 func (r *Result) Metadata() ([]byte, error) {
-	doc := map[string]any{"buildx.build.ref": "mab/local/" + r.Ref}
+	doc := map[string]any{"buildx.build.ref": "mab/" + r.Ref}
 	if r.Descriptor.Digest != "" {
 		doc["containerimage.digest"] = r.Descriptor.Digest
 		doc["containerimage.descriptor"] = r.Descriptor

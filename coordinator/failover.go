@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+const (
+	// logLines is how much of a lost node's log an error shows, and logWait how long it is waited for.
+	logLines = 12
+	logWait  = 3 * time.Second
+)
+
+// recover has other nodes, or the same one in another way, take over a task that failed, if it is not the user's to mend.
+func (r *run) recover(ctx context.Context, t task, err error, goOn func(func() error)) error {
+	out := r.exclusions(t, err)
+	var failure *solver.Failure
+	switch {
+	case len(out) == 0 && errors.As(err, &failure) && failure.PushUnreachable() && r.canSend(t):
+		t.through, t.lead = true, false
+		r.say(fmt.Sprintf("%s does not reach the registry: its image is pushed from here (%v)", t.member.Name, failure))
+		goOn(func() error { return r.perform(ctx, t, goOn) })
+		return nil
+	case len(out) == 0 && r.request.KeepGoing && len(t.platforms) > 1:
+		for _, p := range t.platforms {
+			single := task{member: t.member, platforms: []platforms.Platform{p}, through: t.through}
+			goOn(func() error { return r.perform(ctx, single, goOn) })
+		}
+		return nil
+	case len(out) == 0:
+		return r.fail(t, err)
+	}
+	r.exclude(out...)
+	list, stuck := r.replan(t)
+	switch {
+	case stuck != nil && (len(r.members) == 1 && t.member.reached == nil || out[0].Strategy != 0):
+		// There was no choice, or the step is known that failed.
+		return r.fail(t, err)
+	case stuck != nil:
+		return r.fail(t, &StrandedError{Platforms: t.platforms, err: err, stuck: stuck})
+	}
+	r.say(fmt.Sprintf("%s on %s is planned anew, because %s: %s", words(t.platforms), t.member.Name, out[0].Why, strings.Join(summaries(list), "; ")))
+	for _, part := range r.parts(list) {
+		goOn(func() error { return r.perform(ctx, part, goOn) })
+	}
+	return nil
+}
+
+// canSend reports whether a task's image can take the way through this machine: what is written straight to its place cannot be
+// written twice.
+func (r *run) canSend(t task) bool { return t.member.reached != nil && !t.through && !r.alone() }
+
+// fail takes note of a failure for good. Unless the others are to go on, it ends the build.
+func (r *run) fail(t task, err error) error {
+	if !r.request.KeepGoing {
+		return err
+	}
+	r.mu.Lock()
+	r.faults = append(r.faults, fault{t.platforms, err})
+	r.mu.Unlock()
+	r.say(fmt.Sprintf("%s failed on %s; the others go on", words(t.platforms), t.member.Name))
+	return nil
+}
+
+// exclusions are what a failure says must not be tried again; none if trying elsewhere would fail as well.
+func (r *run) exclusions(t task, err error) []Exclusion {
+	whole := func(why string) []Exclusion { return []Exclusion{{Node: t.member.Name, Any: true, Why: why}} }
+	var failure *solver.Failure
+	switch {
+	case isLost(err) || t.member.gone():
+		return whole("it was lost")
+	case !errors.As(err, &failure):
+		return nil
+	case failure.DiskFull():
+		return whole("its disk is full")
+	case failure.SourceUnreachable() && len(r.members) > 1:
+		var out []Exclusion
+		for _, p := range t.platforms {
+			out = append(out, Exclusion{Node: t.member.Name, Any: true, Platform: p, Why: "it does not reach what the build is made from"})
+		}
+		return out
+	case failure.EmulatorCrashed():
+		return r.crashed(t, err)
+	}
+	return nil
+}
+
+// crashed are the exclusions of an emulator that crashed in a step which it ran.
+func (r *run) crashed(t task, err error) []Exclusion {
+	var step *StepError
+	if !errors.As(err, &step) || step.How != crossbuild.RunsEmulated {
+		return nil
+	}
+	var out []Exclusion
+	for _, p := range step.Platforms {
+		out = append(out, Exclusion{
+			Node: t.member.Name, Strategy: crossbuild.Emulated, Platform: p, Why: "the emulator crashed in step " + fmt.Sprintf("%q", step.Step.Name),
+		})
+	}
+	return out
+}
+
+// replan assigns the platforms of a task again, beside what is under way.
+func (r *run) replan(t task) ([]Assignment, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.situation(nil)
+	for _, g := range r.graphs {
+		if slices.Contains(t.platforms, g.Target) {
+			s.Graphs = append(s.Graphs, g)
+		}
+	}
+	for _, a := range r.plan.Assignments {
+		if !slices.Contains(t.platforms, a.Platform) {
+			s.Under = append(s.Under, a)
+		}
+	}
+	again, err := NewPlan(s)
+	if err != nil {
+		return nil, err
+	}
+	// The plan that others hold does not change.
+	plan := &Plan{Assignments: slices.Clone(r.plan.Assignments), Shared: r.plan.Shared}
+	for _, a := range again.Assignments {
+		i := slices.IndexFunc(plan.Assignments, func(old Assignment) bool { return old.Platform == a.Platform })
+		plan.Assignments[i] = a
+	}
+	r.plan = plan
+	return again.Assignments, nil
+}
+
+// situation is what plans of this build are made of. The caller holds the lock.
+func (r *run) situation(graphs []*crossbuild.Graph) Situation {
+	return Situation{Graphs: graphs, Farm: r.farm(), Allowed: r.request.Strategies, Without: r.without}
+}
+
+func summaries(list []Assignment) []string {
+	out := make([]string, len(list))
+	for i, a := range list {
+		out[i] = fmt.Sprintf("%s goes to %s, %s", a.Platform, a.Node, a.Strategy)
+	}
+	return out
+}
+
+// say shows a line with the progress.
+func (r *run) say(line string) { r.cfg.Display.Note([]string{line}) }
+
+// isLost reports whether the solver or the way to it is gone.
+func isLost(err error) bool {
+	var lost interface{ Lost() bool }
+	return errors.As(err, &lost) && lost.Lost()
+}
+
+// fault is the failure of those tasks that failed while others went on, in the order of the request.
+func (r *run) fault() error {
+	if len(r.faults) == 0 {
+		return nil
+	}
+	list := ordered(r.faults, func(f fault) int { return r.rank(f.platforms) })
+	if len(list) == 1 {
+		return list[0].err
+	}
+	out := &FailuresError{errs: &multierror.Error{}}
+	for _, f := range list {
+		out.errs = multierror.Append(out.errs, f.err)
+	}
+	return out
+}
+
+// FailuresError is a build of which several platforms failed, each by itself.
+type FailuresError struct{ errs *multierror.Error }
+
+// Error gives each failure in a line of its own, in the order of the request.
+func (e *FailuresError) Error() string {
+	lines := make([]string, len(e.errs.Errors))
+	for i, err := range e.errs.Errors {
+		lines[i] = err.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Hint gives what mends each, once.
+func (e *FailuresError) Hint() string { return hints(e.errs.Errors) }
+
+// Unwrap gives the failures.
+func (e *FailuresError) Unwrap() error { return e.errs }
+
+// StrandedError is a part of a build that failed on a node, and that no other can take over.
+type StrandedError struct {
+	Platforms  []platforms.Platform
+	err, stuck error
+}
+
+// Error tells what failed, and why nothing could take its place.
+func (e *StrandedError) Error() string {
+	text := e.err.Error()
+	var unbuildable *UnbuildableError
+	if errors.As(e.stuck, &unbuildable) && len(unbuildable.Platforms) > 0 {
+		text += "\nnothing could take its place: " + strings.ReplaceAll(e.stuck.Error(), "\n", "; ")
+	}
+	return text
+}
+
+// Hint is that of what failed.
+func (e *StrandedError) Hint() string { return hints([]error{e.err, e.stuck}) }
+
+// Lost reports true: on another node the build may succeed.
+func (*StrandedError) Lost() bool { return true }
+
+// Unwrap gives what failed. Why nothing took its place is no cause, or the build would count as one that no node can do.
+func (e *StrandedError) Unwrap() error { return e.err }
+
+// explain adds what only the coordinator can find out: why a solver is gone, and which platforms a base image has.
+func (r *run) explain(ctx context.Context, m *member, err error) error {
+	var failure *solver.Failure
+	switch {
+	case err == nil, ctx.Err() != nil:
+		return err
+	case !errors.As(err, &failure):
+		if m != nil && m.gone() {
+			return r.lost(ctx, m, err)
+		}
+		return err
+	case failure.Lost():
+		return r.lost(ctx, m, err)
+	case failure.Base != "":
+		return r.base(ctx, failure)
+	}
+	r.mu.Lock()
+	plan := r.plan
+	r.mu.Unlock()
+	return r.delivery.explain(plan.locate(failure), plan != nil)
+}
+
+// lost tells why a node is gone: with the link, or with the end of its solver's log.
+func (r *run) lost(ctx context.Context, m *member, err error) error {
+	out := &LostError{Node: m.Name, err: err}
+	switch {
+	case m.reached == nil && m.info.OnDemand:
+		out.Log = solver.LogTail(r.cfg.Attach.State)
+	case m.gone():
+		out.link = m.reached.Err()
+	case m.reached != nil:
+		asking, cancel := context.WithTimeout(ctx, logWait)
+		defer cancel()
+		out.Log, _ = m.reached.Log(asking, logLines)
+	}
+	return out
+}
+
+// LostError is a node that went away in the middle of a build.
+type LostError struct {
+	Node string
+	// Log is the end of its log.
+	Log       string
+	err, link error
+}
+
+// Error names the node and shows the end of its log.
+func (e *LostError) Error() string {
+	if e.link != nil {
+		return fmt.Sprintf("building on %s: the link was lost: %v", e.Node, e.link)
+	}
+	text := fmt.Sprintf("building on %s: the solver went away", e.Node)
+	if e.Log != "" {
+		text += "; the end of its log:\n" + e.Log
+	}
+	return text
+}
+
+// Hint says that nothing is lost.
+func (e *LostError) Hint() string {
+	if e.Node != nodes.Local {
+		return "run the same command again when " + e.Node + " is back: steps that were done are not run again"
+	}
+	return "run the same command again: a new solver starts, and steps that were done are not run again"
+}
+
+// Lost reports true: the build may succeed elsewhere.
+func (e *LostError) Lost() bool { return true }
+
+// Unwrap gives the cause.
+func (e *LostError) Unwrap() error { return e.err }

@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/go-multierror"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/solver"
+)
+
+// answerWait is how long a solver that was reached may take to say what it can.
+const answerWait = 10 * time.Second
+
+// member is a node that answered, with what is needed to build on it.
+type member struct {
+	nodes.Node
+	client *solver.Client
+	info   solver.Info
+	// reached is the link to it. Nil: the local node.
+	reached *nodes.Reached
+}
+
+// absence is a node that did not answer.
+type absence struct {
+	entry nodes.Entry
+	err   error
+}
+
+func (a absence) String() string { return fmt.Sprintf("%s takes no part: %v", a.entry.Name, a.err) }
+
+// open reaches one node and asks it what it can.
+func (c *Coordinator) open(ctx context.Context, e nodes.Entry) (*member, error) {
+	m := &member{Node: nodes.Node{Entry: e}}
+	var err error
+	if e.URL == nodes.Local {
+		m.client, m.info, err = solver.Attach(ctx, c.cfg.Attach)
+	} else {
+		err = m.reach(ctx, c.cfg.Reach)
+	}
+	if err != nil {
+		return nil, err
+	}
+	m.Info = abilities(m.info)
+	if m.reached != nil {
+		m.Info.Latency = m.reached.Latency().Seconds()
+	}
+	return m, nil
+}
+
+func (m *member) reach(ctx context.Context, cfg nodes.Config) (err error) {
+	if m.reached, err = nodes.Reach(ctx, m.Entry, cfg); err != nil {
+		return err
+	}
+	asking, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	if m.client, m.info, err = solver.Over(asking, m.reached.Dial); err == nil {
+		return nil
+	}
+	if asking.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("asking the solver: no answer within %s", answerWait)
+	}
+	return errors.Join(err, m.reached.Close())
+}
+
+// abilities is what a solver said of itself, as a plan reads it.
+func abilities(info solver.Info) nodes.Info {
+	return nodes.Info{Survey: info.Survey, Machine: nodes.Machine(info.Machine), Running: info.Running}
+}
+
+// gone reports whether the link to the node was lost.
+func (m *member) gone() bool {
+	if m.reached == nil {
+		return false
+	}
+	select {
+	case <-m.reached.Done():
+		return true
+	default:
+		return false
+	}
+}
+
+// close lets go of the node. What goes wrong with one that is lost anyway says nothing new.
+func (m *member) close() error {
+	err := m.client.Close()
+	if m.reached != nil {
+		_ = m.reached.Close()
+		return nil
+	}
+	return err
+}
+
+// gather reaches all nodes of a build at once. Those that answer come in the user's order; it fails only if none does.
+func (c *Coordinator) gather(ctx context.Context) (members []*member, absent []absence, err error) {
+	entries := c.cfg.Nodes
+	if len(entries) == 0 {
+		entries = []nodes.Entry{{Name: nodes.Local, URL: nodes.Local}}
+	}
+	found, faults := make([]*member, len(entries)), make([]error, len(entries))
+	var group errgroup.Group
+	for i, e := range entries {
+		group.Go(func() error {
+			found[i], faults[i] = c.open(ctx, e)
+			return nil
+		})
+	}
+	_ = group.Wait() // The faults are in faults.
+	for i, e := range entries {
+		if faults[i] != nil {
+			absent = append(absent, absence{e, faults[i]})
+			continue
+		}
+		members = append(members, found[i])
+	}
+	switch {
+	case ctx.Err() != nil:
+		err = fmt.Errorf("reaching the nodes: %w", ctx.Err())
+	case len(members) > 0:
+		return members, absent, nil
+	case len(entries) == 1 && entries[0].URL == nodes.Local:
+		err = faults[0]
+	default:
+		err = newUnreachableError(absent)
+	}
+	return nil, nil, errors.Join(err, closeAll(members))
+}
+
+func closeAll(members []*member) error {
+	errs := make([]error, len(members))
+	for i, m := range members {
+		errs[i] = m.close()
+	}
+	return errors.Join(errs...)
+}
+
+// local is the member that is this machine; nil if it takes no part.
+func local(members []*member) *member {
+	for _, m := range members {
+		if m.reached == nil {
+			return m
+		}
+	}
+	return nil
+}
+
+// leads are the members in the order in which they are to run the frontend: this machine first, which has the files.
+func leads(members []*member) []*member {
+	out := slices.Clone(members)
+	slices.SortStableFunc(out, func(a, b *member) int {
+		switch {
+		case a.reached == nil && b.reached != nil:
+			return -1
+		case a.reached != nil && b.reached == nil:
+			return 1
+		}
+		return 0
+	})
+	return out
+}
+
+// UnreachableError is a build none of whose nodes answered. Nothing was started.
+type UnreachableError struct {
+	nodes []string
+	errs  *multierror.Error
+}
+
+func newUnreachableError(absent []absence) *UnreachableError {
+	out := &UnreachableError{errs: &multierror.Error{}}
+	for _, a := range absent {
+		out.nodes = append(out.nodes, a.entry.Name)
+		out.errs = multierror.Append(out.errs, a.err)
+	}
+	return out
+}
+
+// Error names each node and what is wrong with it, in a line each.
+func (e *UnreachableError) Error() string {
+	lines := make([]string, len(e.nodes))
+	for i, err := range e.errs.Errors {
+		lines[i] = fmt.Sprintf("no node answers: %s: %v", e.nodes[i], err)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Hint gives what mends each, once.
+func (e *UnreachableError) Hint() string { return hints(e.errs.Errors) }
+
+// Lost reports true: the build may succeed elsewhere.
+func (*UnreachableError) Lost() bool { return true }
+
+// Unwrap gives the causes.
+func (e *UnreachableError) Unwrap() error { return e.errs }
+
+// hints joins the hints of errors, each once.
+func hints(errs []error) string {
+	var out []string
+	for _, err := range errs {
+		var mendable interface{ Hint() string }
+		if errors.As(err, &mendable) && mendable.Hint() != "" && !slices.Contains(out, mendable.Hint()) {
+			out = append(out, mendable.Hint())
+		}
+	}
+	return strings.Join(out, "\n")
+}

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+// run is one build under way.
+type run struct {
+	cfg      Config
+	request  *Request
+	input    *solver.Input
+	members  []*member
+	absent   []absence
+	delivery *delivery
+	clock    clock
+	// dry is a run that only plans.
+	dry bool
+
+	// mu guards what follows.
+	mu      sync.Mutex
+	plan    *Plan
+	graphs  []*crossbuild.Graph
+	without []Exclusion
+	done    []*outcome
+	faults  []fault
+}
+
+// task is a part of the plan that one node solves at once.
+type task struct {
+	member *member
+	// platforms are in the order of the request. Nil for the task that makes the plan, until it is made.
+	platforms []platforms.Platform
+	// lead is the task that makes the plan.
+	lead bool
+	// through is a task whose image is sent here, because the node does not reach the registry.
+	through bool
+}
+
+// outcome is what a task left behind.
+type outcome struct {
+	task   task
+	share  *share // nil: it wrote where the whole build goes
+	solved *solver.Result
+	images []manifestlist.Image
+	took   time.Duration
+}
+
+// fault is a task that failed for good.
+type fault struct {
+	platforms []platforms.Platform
+	err       error
+}
+
+// start reaches the nodes. The caller closes the members.
+func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
+	members, absent, err := c.gather(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := &run{cfg: c.cfg, request: r, members: members, absent: absent}
+	if first := leads(members)[0].info; len(r.Platforms) == 0 && len(first.Platforms) > 0 {
+		r.Platforms = []platforms.Platform{first.Platforms[0]}
+	}
+	return out, nil
+}
+
+// alone reports whether one solve does the whole build, and writes where it goes.
+func (r *run) alone() bool { return len(r.members) == 1 && !r.request.KeepGoing }
+
+func (r *run) farm() []nodes.Node {
+	out := make([]nodes.Node, len(r.members))
+	for i, m := range r.members {
+		out[i] = m.Node
+	}
+	return out
+}
+
+// build makes the plan and has every part of it solved, elsewhere if need be.
+func (r *run) build(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	spawn := func(t task) { group.Go(func() error { return r.perform(ctx, t, group.Go) }) }
+	group.Go(func() error { return r.lead(ctx, spawn, group.Go) })
+	if err := group.Wait(); err != nil {
+		return err
+	}
+	r.clock.lap("solve")
+	return r.fault()
+}
+
+// lead has the frontend run and the plan made on the first node that does not go away meanwhile.
+func (r *run) lead(ctx context.Context, spawn func(task), goOn func(func() error)) error {
+	var err error
+	for _, m := range leads(r.members) {
+		err = r.attempt(ctx, &task{member: m, lead: true}, spawn, goOn)
+		if r.planned() || err == nil || ctx.Err() != nil || !isLost(err) {
+			return err
+		}
+		r.exclude(Exclusion{Node: m.Name, Any: true, Why: "it was lost"})
+	}
+	return err
+}
+
+func (r *run) planned() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.plan != nil
+}
+
+func (r *run) exclude(list ...Exclusion) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.without = append(r.without, list...)
+}
+
+// perform runs a task of the plan.
+func (r *run) perform(ctx context.Context, t task, goOn func(func() error)) error {
+	return r.attempt(ctx, &t, nil, goOn)
+}
+
+// attempt runs a task, and if it fails has others take it over.
+func (r *run) attempt(ctx context.Context, t *task, spawn func(task), goOn func(func() error)) error {
+	began := time.Now()
+	out := &outcome{}
+	err := r.solve(ctx, t, out, spawn)
+	out.task, out.took = *t, time.Since(began)
+	if err == nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.done = append(r.done, out)
+		return nil
+	}
+	if out.share != nil {
+		err = errors.Join(err, out.share.discard())
+	}
+	if ctx.Err() != nil || !r.planned() {
+		return r.explain(ctx, t.member, err)
+	}
+	return r.recover(ctx, *t, r.explain(ctx, t.member, err), goOn)
+}
+
+// solve solves a task and reads the images that it made, so that nothing is wanted of its node any more.
+func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)) (err error) {
+	request := r.request.Request
+	if !t.lead {
+		request.Platforms = t.platforms
+	}
+	exports := r.delivery.exports
+	if !r.alone() || t.through {
+		if out.share, err = r.delivery.share(t.through); err != nil {
+			return err
+		}
+		exports = out.share.exports
+	}
+	s := solver.Solve{
+		Request: &request, Input: r.input, Exports: exports, Display: r.display(t.member), Registries: r.cfg.Attach.Config.Registries,
+	}
+	if t.lead {
+		s.Decide = func(ctx context.Context, targets []solver.Target) (solver.Verdict, error) {
+			return r.decide(ctx, t, targets, spawn)
+		}
+	}
+	if out.solved, err = t.member.client.Build(ctx, s); err != nil || len(t.platforms) == 0 {
+		return err
+	}
+	return r.collect(ctx, t, out)
+}
+
+// display is what shows the steps of a node: called by its name if there are others.
+func (r *run) display(m *member) *solver.Display {
+	if len(r.members) == 1 {
+		return r.cfg.Display
+	}
+	return r.cfg.Display.For(m.Name)
+}
+
+// collect reads the images of a task, and checks them.
+func (r *run) collect(ctx context.Context, t *task, out *outcome) error {
+	if !r.delivery.delivers() {
+		return nil
+	}
+	from, done, err := r.origin(t, out)
+	if err != nil {
+		return err
+	}
+	defer done()
+	images, err := manifestlist.ReadImages(ctx, from, out.solved.Index)
+	if err != nil {
+		return err
+	}
+	if out.images, err = manifestlist.Check(ctx, from, t.platforms, images); err != nil {
+		return &RefusedError{err}
+	}
+	return nil
+}
+
+// origin is where the image of a task is read from: what was sent here, or the node, or the registry that it was pushed to.
+func (r *run) origin(t *task, out *outcome) (manifestlist.Blobs, func(), error) {
+	switch {
+	case out.share != nil && out.share.blobs != "":
+		return manifestlist.BlobDir(out.share.blobs), func() {}, nil
+	case r.delivery.staging != "" && out.share == nil:
+		return manifestlist.BlobDir(r.delivery.staging), func() {}, nil
+	case t.member.reached == nil || len(r.delivery.refs) == 0:
+		return t.member.client, func() {}, nil
+	}
+	registry, err := r.registry()
+	if err != nil {
+		return nil, nil, err
+	}
+	return several{t.member.client, registry.Repository(r.delivery.refs[0])}, registry.Close, nil
+}
+
+func (r *run) registry() (*manifestlist.Client, error) {
+	return manifestlist.New(manifestlist.Config{Insecure: r.delivery.insecure, Registries: r.cfg.Attach.Config.Registries})
+}
+
+// decide makes the plan out of what the frontend made of the Dockerfile, has the other nodes begin, and leaves to the lead what is its own.
+func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spawn func(task)) (solver.Verdict, error) {
+	r.clock.lap("frontend")
+	graphs, err := read(targets)
+	if err != nil {
+		return solver.Verdict{}, err
+	}
+	notes, err := r.makePlan(ctx, graphs)
+	if err != nil {
+		return solver.Verdict{}, err
+	}
+	r.clock.lap("plan")
+	verdict := solver.Verdict{Lines: slices.Concat(notes, r.remarks(), r.plan.Lines())}
+	if r.dry || r.alone() {
+		t.platforms = r.request.Platforms
+		return verdict, nil
+	}
+	verdict.Platforms = []platforms.Platform{}
+	for _, part := range r.parts(r.plan.Assignments) {
+		if part.member == t.member && len(t.platforms) == 0 {
+			t.platforms, verdict.Platforms = part.platforms, part.platforms
+			continue
+		}
+		spawn(part)
+	}
+	return verdict, nil
+}
+
+func read(targets []solver.Target) ([]*crossbuild.Graph, error) {
+	graphs := make([]*crossbuild.Graph, len(targets))
+	for i, t := range targets {
+		g, err := crossbuild.Read(t.Platform, t.Definition)
+		if err != nil {
+			return nil, fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
+		}
+		graphs[i] = g
+	}
+	return graphs, nil
+}
+
+// remarks are what is to be known of the nodes before anything is run.
+func (r *run) remarks() []string {
+	var lines []string
+	for _, a := range r.absent {
+		lines = append(lines, a.String())
+	}
+	for _, m := range r.members {
+		for _, l := range m.info.Limits {
+			lines = append(lines, m.Name+" is limited: "+l.String())
+		}
+	}
+	return lines
+}
+
+// parts are the tasks of assignments: one for each node, or, so that one failure does not end others, for each platform.
+func (r *run) parts(list []Assignment) []task {
+	var out []task
+	at := map[string]int{}
+	for _, a := range list {
+		if i, ok := at[a.Node]; ok && !r.request.KeepGoing {
+			out[i].platforms = append(out[i].platforms, a.Platform)
+			continue
+		}
+		at[a.Node] = len(out)
+		out = append(out, task{member: r.member(a.Node), platforms: []platforms.Platform{a.Platform}})
+	}
+	return out
+}
+
+func (r *run) member(name string) *member {
+	for _, m := range r.members {
+		if m.Name == name {
+			return m
+		}
+	}
+	return nil
+}
+
+// rank is the place of a task in the order of the request.
+func (r *run) rank(list []platforms.Platform) int {
+	if len(list) == 0 {
+		return -1
+	}
+	return slices.Index(r.request.Platforms, list[0])
+}
+
+// deliver merges what the tasks made, and writes it.
+func (r *run) deliver(ctx context.Context) (*Result, error) {
+	out := &Result{Plan: r.plan}
+	tasks := ordered(r.done, func(o *outcome) int { return r.rank(o.task.platforms) })
+	var shares []*share
+	var images []manifestlist.Image
+	for _, o := range tasks {
+		if len(o.task.platforms) == 0 {
+			continue
+		}
+		if out.Ref == "" {
+			out.Ref = o.task.member.Name + "/" + o.solved.Ref
+		}
+		if len(r.request.Platforms) == len(o.task.platforms) {
+			out.Descriptor = o.solved.Index
+		}
+		images = append(images, o.images...)
+		if o.share != nil {
+			shares = append(shares, o.share)
+		}
+	}
+	if len(shares) > 0 {
+		if err := r.delivery.join(shares); err != nil {
+			return nil, err
+		}
+	}
+	if r.delivery.delivers() {
+		if err := r.write(ctx, ordered(images, func(i manifestlist.Image) int { return r.rank([]platforms.Platform{i.Platform}) }), out); err != nil {
+			return nil, err
+		}
+	}
+	return out, r.delivery.commit()
+}
