@@ -123,7 +123,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		if verdict, stopped = s.decide(ctx, res); stopped != nil {
 			return nil, stopped
 		}
-		s.Display.note(verdict.Lines)
+		s.Display.Note(verdict.Lines)
 		if verdict.Platforms == nil || slices.Equal(verdict.Platforms, s.Request.Platforms) {
 			return res, nil
 		}
@@ -148,7 +148,7 @@ func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.B
 	var resp *client.SolveResponse
 	status := make(chan *client.SolveStatus)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return display.follow(ctx, status) })
+	group.Go(func() error { return display.follow(status) })
 	group.Go(func() error {
 		var err error
 		resp, err = c.bk.Build(ctx, opt, "", build, status)
@@ -236,7 +236,7 @@ func (s *Solve) decide(ctx context.Context, res *gateway.Result) (Verdict, error
 		}
 	}
 	if s.DryRun || verdict.Platforms != nil && len(verdict.Platforms) == 0 {
-		s.Display.note(verdict.Lines)
+		s.Display.Note(verdict.Lines)
 		return Verdict{}, errDryRun
 	}
 	return verdict, nil

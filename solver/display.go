@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"time"
 
 	"github.com/moby/buildkit/client"
@@ -16,11 +17,25 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Display shows the progress of a build in one of the modes of `docker buildx build --progress`. A nil Display shows nothing.
-// It shows one build at a time.
+// Display shows the progress of builds in one of the modes of `docker buildx build --progress`. A nil Display shows nothing. It is safe
+// for several builds at once; For keeps their steps apart.
 type Display struct {
+	screen *screen
+	// node is the name that steps are called by; empty: none.
+	node string
+}
+
+// screen is what several displays show on.
+type screen struct {
 	inner progressui.Display
-	notes chan *client.SolveStatus
+
+	mu sync.Mutex
+	// open is how many look on now, and feed leads to what they see.
+	open  int
+	feed  chan *client.SolveStatus
+	group errgroup.Group
+	// waiting is what came while nobody looked.
+	waiting []*client.SolveStatus
 }
 
 // NewDisplay shows progress on w: auto (tty if w is one, else plain), plain, tty, rawjson or quiet.
@@ -37,94 +52,129 @@ func NewDisplay(w io.Writer, mode string) (*Display, error) {
 	if err != nil {
 		return nil, fmt.Errorf("showing progress as %s: %w", mode, err)
 	}
-	return &Display{inner: inner, notes: make(chan *client.SolveStatus, 16)}, nil
+	return &Display{screen: &screen{inner: inner}}, nil
 }
 
-// follow shows everything that comes, and returns when the channel is closed. It goes on when the build was cancelled: the
-// display still shows how the steps ended.
-func (d *Display) follow(ctx context.Context, status <-chan *client.SolveStatus) error {
+// For is a display of one of several builds that are shown at once, that of a node: its steps are called by the node's name, and are no
+// other node's even where they are equal. It shows on the same screen and has no life of its own. A nil Display gives a nil one, and
+// an empty name the Display itself.
+func (d *Display) For(node string) *Display {
+	if d == nil || node == "" {
+		return d
+	}
+	return &Display{screen: d.screen, node: node}
+}
+
+// Open keeps the screen until it is closed again: builds that come one after the other, or at once, are shown on one, with what is noted in
+// between. Without it each build, or all that overlap, has one to itself. Close waits until everything is shown; it is to be called
+// once, when no build is under way that should be seen.
+func (d *Display) Open() (stop func() error) {
+	if d == nil {
+		return func() error { return nil }
+	}
+	d.screen.show()
+	return d.screen.leave
+}
+
+// show begins to show if nobody looked before, with what has waited for it.
+func (s *screen) show() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open++
+	if s.open > 1 {
+		return
+	}
+	feed := make(chan *client.SolveStatus)
+	s.feed = feed
+	s.group = errgroup.Group{}
+	s.group.Go(func() error {
+		// Not the builds' context: the screen still shows how the steps of a cancelled one ended.
+		_, err := s.inner.UpdateFrom(context.Background(), feed)
+		return err
+	})
+	for _, status := range s.waiting {
+		feed <- status
+	}
+	s.waiting = nil
+}
+
+// leave ends the showing if nobody else looks.
+func (s *screen) leave() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open--
+	if s.open > 0 {
+		return nil
+	}
+	close(s.feed)
+	return s.group.Wait()
+}
+
+func (s *screen) send(status *client.SolveStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open == 0 {
+		s.waiting = append(s.waiting, status)
+		return
+	}
+	s.feed <- status
+}
+
+// follow shows everything that comes, and returns when the channel is closed.
+func (d *Display) follow(status <-chan *client.SolveStatus) error {
 	if d == nil {
 		for range status {
 			continue
 		}
 		return nil
 	}
-	all := make(chan *client.SolveStatus)
-	group := errgroup.Group{}
-	group.Go(func() error {
-		_, err := d.inner.UpdateFrom(context.WithoutCancel(ctx), all)
-		return err
-	})
-	d.pump(status, all)
-	return group.Wait()
-}
-
-// pump passes status on until it is closed, with notes in between.
-func (d *Display) pump(status <-chan *client.SolveStatus, all chan<- *client.SolveStatus) {
-	defer close(all)
-	for {
-		select {
-		case note := <-d.notes:
-			all <- note
-		case s, ok := <-status:
-			if !ok {
-				d.flush(all)
-				return
-			}
-			all <- s
-		}
+	stop := d.Open()
+	steps := newNodeSteps(d.node)
+	for s := range status {
+		d.screen.send(steps.rename(s, time.Now()))
 	}
-}
-
-// flush passes on the notes that the last status overtook.
-func (d *Display) flush(all chan<- *client.SolveStatus) {
-	for {
-		select {
-		case note := <-d.notes:
-			all <- note
-		default:
-			return
-		}
+	if rest := steps.unfinished(time.Now()); rest != nil {
+		d.screen.send(rest)
 	}
+	return stop()
 }
 
-// For is a display of one of several builds that are shown at once: its steps are called by the node. A nil Display gives a nil one.
-func (d *Display) For(node string) *Display { return d }
-
-// note shows each line as a step of mab's own that is already done. Their names stay on a terminal, where logs go as soon as a step
-// is done.
-func (d *Display) note(lines []string) {
+// Note shows each line as a step of mab's own that is already done, at once, or as soon as something is shown. The names of steps stay on
+// a terminal, where logs go as soon as a step is done.
+func (d *Display) Note(lines []string) {
 	if d == nil || len(lines) == 0 {
 		return
 	}
 	now := time.Now()
 	var out client.SolveStatus
 	for _, line := range lines {
-		out.Vertexes = append(out.Vertexes, &client.Vertex{
-			Digest: digest.FromString("mab " + line), Name: "[mab] " + line, Started: &now, Completed: &now,
-		})
+		step := d.ownStep(line)
+		step.Started, step.Completed = &now, &now
+		out.Vertexes = append(out.Vertexes, step)
 	}
-	d.notes <- &out
+	d.screen.send(&out)
+}
+
+// ownStep is a step of mab's own.
+func (d *Display) ownStep(name string) *client.Vertex {
+	return &client.Vertex{Digest: nodeDigest(d.node, digest.FromString("mab "+name)), Name: nodeName(d.node, "[mab] "+name)}
 }
 
 // Progress tells how far a part of a step is: done of total, in bytes. The same id tells of the same part.
 type Progress func(id string, done, total int64)
 
 // Show shows a step of mab's own while do runs, after the steps of the build. The first byte and the last are shown, and in between
-// what is worth it: do may report as often as it likes, but from one goroutine.
+// what is worth it: do may report as often as it likes, but from one goroutine. Several may be shown at once.
 func (d *Display) Show(ctx context.Context, name string, do func(context.Context, Progress) error) error {
 	if d == nil {
 		return do(ctx, func(string, int64, int64) {})
 	}
-	step := &client.Vertex{Digest: digest.FromString("mab " + name), Name: "[mab] " + name}
-	status := make(chan *client.SolveStatus)
-	var group errgroup.Group
-	group.Go(func() error { return d.follow(ctx, status) })
+	step, stop := d.ownStep(name), d.Open()
 	began := time.Now()
 	step.Started = &began
 	tell := func(parts ...*client.VertexStatus) {
 		copied := *step
-		status <- &client.SolveStatus{Vertexes: []*client.Vertex{&copied}, Statuses: parts}
+		d.screen.send(&client.SolveStatus{Vertexes: []*client.Vertex{&copied}, Statuses: parts})
 	}
 	tell()
 	parts := map[string]*part{}
@@ -144,8 +194,7 @@ func (d *Display) Show(ctx context.Context, name string, do func(context.Context
 		step.Error = err.Error()
 	}
 	tell()
-	close(status)
-	return errors.Join(err, group.Wait())
+	return errors.Join(err, stop())
 }
 
 // part is one part of a step that is shown.

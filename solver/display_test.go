@@ -48,7 +48,7 @@ func TestDisplay(t *testing.T) {
 			d.Note(nil)
 			build(status)
 		}()
-		if err := d.Follow(t.Context(), status); err != nil {
+		if err := d.Follow(status); err != nil {
 			t.Fatal(err)
 		}
 		for _, want := range []string{" [mab] first line\n", " [mab] second line\n", "[1/1] RUN true\n"} {
@@ -70,7 +70,7 @@ func TestDisplay(t *testing.T) {
 			status := make(chan *client.SolveStatus)
 			close(status)
 			d.Note([]string{"first line"})
-			if err := d.Follow(t.Context(), status); err != nil || !strings.Contains(out.String(), " first line\n") {
+			if err := d.Follow(status); err != nil || !strings.Contains(out.String(), " first line\n") {
 				t.Fatalf("error %v; the note is not in %q", err, &out)
 			}
 		}
@@ -81,7 +81,7 @@ func TestDisplay(t *testing.T) {
 			d.Note([]string{"a"})
 			status := make(chan *client.SolveStatus)
 			go build(status)
-			if err := d.Follow(t.Context(), status); err != nil {
+			if err := d.Follow(status); err != nil {
 				t.Fatal(err)
 			}
 		})

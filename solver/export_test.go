@@ -107,12 +107,7 @@ func (c AttachConfig) Args(state State) []string { return c.args(state) }
 func NewStartError(err error, log string) error { return &startError{err, log} }
 
 // Follow is follow.
-func (d *Display) Follow(ctx context.Context, status <-chan *client.SolveStatus) error {
-	return d.follow(ctx, status)
-}
-
-// Note is note.
-func (d *Display) Note(lines []string) { d.note(lines) }
+func (d *Display) Follow(status <-chan *client.SolveStatus) error { return d.follow(status) }
 
 // NewResult is result.
 func NewResult(ref string, resp *client.SolveResponse) (*Result, error) { return result(ref, resp) }
