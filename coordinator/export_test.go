@@ -49,14 +49,18 @@ func (d *Delivery) Commit() error { return d.inner.commit() }
 
 // Deliver is deliver of a run that solved to solved.
 func (d *Delivery) Deliver(ctx context.Context, request *Request, stdout io.Writer, solved *solver.Result) (*Result, error) {
-	r := &run{cfg: Config{Stdout: stdout}, request: request}
-	out := &Result{}
-	return out, r.deliver(ctx, d.inner, solved, out)
+	r := &run{cfg: Config{Stdout: stdout}, request: request, delivery: d.inner, members: []*member{{}}}
+	o := &outcome{task: task{member: r.members[0], platforms: request.Platforms}, solved: solved}
+	if err := r.collect(ctx, &o.task, o); err != nil {
+		return nil, err
+	}
+	r.done = []*outcome{o}
+	return r.deliver(ctx)
 }
 
 // Explain is explain of a run of the request by the plan.
 func Explain(ctx context.Context, request *Request, plan *Plan, err error) error {
-	return (&run{request: request, plan: plan}).explain(ctx, err)
+	return (&run{request: request, plan: plan, delivery: &delivery{}}).explain(ctx, nil, err)
 }
 
 // NewRefusedError makes the error of a result that did not pass the check.

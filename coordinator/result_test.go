@@ -70,7 +70,7 @@ func TestMetadata(t *testing.T) {
 		want   string
 	}{
 		{"an index that was pushed", coordinator.Result{
-			Descriptor: desc, Refs: refs(t, "r.example/a:1", "b"), Plan: plan, Ref: "xyz", Took: 1500 * time.Millisecond,
+			Descriptor: desc, Refs: refs(t, "r.example/a:1", "b"), Plan: plan, Ref: "local/xyz", Took: 1500 * time.Millisecond,
 			Images: []manifestlist.Image{image(arm64, "sha256:bb"), image(amd64, "sha256:cc")},
 			Phases: []coordinator.Phase{{Name: "attach", Seconds: 0.25}},
 		}, `{
@@ -109,7 +109,7 @@ func TestMetadata(t *testing.T) {
 		{"one image", coordinator.Result{
 			Descriptor: desc, Plan: &coordinator.Plan{Assignments: plan.Assignments[1:]}, Images: []manifestlist.Image{image(amd64, "sha256:cc")},
 		}, `{
-  "buildx.build.ref": "mab/local/",
+  "buildx.build.ref": "mab/",
   "containerimage.config.digest": "sha256:ccc",
   "containerimage.descriptor": {
     "mediaType": "application/vnd.oci.image.index.v1+json",
@@ -129,7 +129,7 @@ func TestMetadata(t *testing.T) {
   ],
   "mab.seconds": 0
 }`},
-		{"no image", coordinator.Result{Plan: &coordinator.Plan{}, Ref: "xyz"}, `{
+		{"no image", coordinator.Result{Plan: &coordinator.Plan{}, Ref: "local/xyz"}, `{
   "buildx.build.ref": "mab/local/xyz",
   "mab.phases": null,
   "mab.platforms": null,

@@ -92,14 +92,20 @@ func (r *run) farm() []nodes.Node {
 
 // build makes the plan and has every part of it solved, elsewhere if need be.
 func (r *run) build(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	spawn := func(t task) { group.Go(func() error { return r.perform(ctx, t, group.Go) }) }
-	group.Go(func() error { return r.lead(ctx, spawn, group.Go) })
-	if err := group.Wait(); err != nil {
+	stop := r.cfg.Display.Open()
+	err := r.solveAll(ctx)
+	if err := errors.Join(err, stop()); err != nil {
 		return err
 	}
 	r.clock.lap("solve")
 	return r.fault()
+}
+
+func (r *run) solveAll(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	spawn := func(t task) { group.Go(func() error { return r.perform(ctx, t, group.Go) }) }
+	group.Go(func() error { return r.lead(ctx, spawn, group.Go) })
+	return group.Wait()
 }
 
 // lead has the frontend run and the plan made on the first node that does not go away meanwhile.
