@@ -17,8 +17,8 @@ import (
 
 // makePlan plans, and if it is emulators that are missing, gets them out of the image that the user named and plans again. It returns
 // what to say of that.
-func (r *run) makePlan(ctx context.Context, graphs []*crossbuild.Graph) (notes []string, err error) {
-	if err = r.choose(graphs); err == nil {
+func (r *run) makePlan(ctx context.Context) (notes []string, err error) {
+	if err = r.choose(); err == nil {
 		return nil, nil
 	}
 	var unbuildable *UnbuildableError
@@ -34,16 +34,16 @@ func (r *run) makePlan(ctx context.Context, graphs []*crossbuild.Graph) (notes [
 		return nil, err
 	}
 	r.cfg.Note(note)
-	return []string{note}, r.choose(graphs)
+	return []string{note}, r.choose()
 }
 
 // choose makes the plan.
-func (r *run) choose(graphs []*crossbuild.Graph) error {
+func (r *run) choose() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	plan, err := NewPlan(r.situation(graphs))
+	plan, err := NewPlan(r.situation(r.graphs))
 	if err == nil {
-		r.plan, r.graphs = plan, graphs
+		r.plan = plan
 	}
 	return err
 }

@@ -73,7 +73,11 @@ func (m *member) reach(ctx context.Context, cfg nodes.Config) (err error) {
 
 // abilities is what a solver said of itself, as a plan reads it.
 func abilities(info solver.Info) nodes.Info {
-	return nodes.Info{Survey: info.Survey, Machine: nodes.Machine(info.Machine), Running: info.Running}
+	out := nodes.Info{Survey: info.Survey, Machine: nodes.Machine(info.Machine), Running: info.Running}
+	if len(info.Platforms) > 0 {
+		out.Own = info.Platforms[0]
+	}
+	return out
 }
 
 // gone reports whether the link to the node was lost.

@@ -64,7 +64,7 @@ func NewPlan(s Situation) (*Plan, error) {
 	load := map[string]int{}
 	var wrong UnbuildableError
 	for _, g := range graphs {
-		best, problem := assign(g, farm, allowed, assigner{anywhere, load})
+		best, problem := assign(g, farm, allowed, assigner{anywhere, load, s.on})
 		if problem != nil {
 			wrong.Platforms = append(wrong.Platforms, *problem)
 			continue
@@ -81,13 +81,18 @@ func NewPlan(s Situation) (*Plan, error) {
 type assigner struct {
 	anywhere func(platforms.Platform) bool
 	load     map[string]int
+	on       func(*nodes.Node, *crossbuild.Graph) (*crossbuild.Graph, error)
 }
 
 func assign(g *crossbuild.Graph, farm []nodes.Node, allowed crossbuild.Strategies, a assigner) (*Assignment, *Unbuildable) {
 	var best *Assignment
 	problem := &Unbuildable{Platform: g.Target, Reason: "there is no node"}
 	for i, n := range farm {
-		d, err := crossbuild.Decide(g, n.Info, a.anywhere)
+		there, err := a.on(&n, g)
+		if err != nil {
+			continue
+		}
+		d, err := crossbuild.Decide(there, n.Info, a.anywhere)
 		if err != nil {
 			if i == 0 {
 				*problem = unable(g.Target, n, err)

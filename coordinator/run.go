@@ -30,11 +30,13 @@ type run struct {
 	clock    clock
 	// dry is a run that only plans.
 	dry bool
+	// graphs and views are what the frontend made of the Dockerfile; they do not change once there is a plan.
+	graphs []*crossbuild.Graph
+	views  []View
 
 	// mu guards what follows.
 	mu      sync.Mutex
 	plan    *Plan
-	graphs  []*crossbuild.Graph
 	without []Exclusion
 	done    []*outcome
 	faults  []fault
@@ -173,14 +175,16 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 		exports = out.share.exports
 	}
 	s := solver.Solve{
-		Request: &request, Input: r.input, Exports: exports, Display: r.display(t.member), Registries: r.cfg.Attach.Config.Registries,
+		Request: &request, Input: r.input, Exports: exports, DryRun: r.dry, Display: r.display(t.member),
+		Registries: r.cfg.Attach.Config.Registries,
 	}
 	if t.lead {
+		s.Views = r.others(t.member)
 		s.Decide = func(ctx context.Context, targets []solver.Target) (solver.Verdict, error) {
 			return r.decide(ctx, t, targets, spawn)
 		}
 	}
-	if out.solved, err = t.member.client.Build(ctx, s); err != nil || len(t.platforms) == 0 {
+	if out.solved, err = t.member.client.Build(ctx, s); err != nil || r.dry || len(t.platforms) == 0 {
 		return err
 	}
 	return r.collect(ctx, t, out)
@@ -238,11 +242,11 @@ func (r *run) registry() (*manifestlist.Client, error) {
 // decide makes the plan out of what the frontend made of the Dockerfile, has the other nodes begin, and leaves to the lead what is its own.
 func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spawn func(task)) (solver.Verdict, error) {
 	r.clock.lap("frontend")
-	graphs, err := read(targets)
+	err := r.read(targets)
 	if err != nil {
 		return solver.Verdict{}, err
 	}
-	notes, err := r.makePlan(ctx, graphs)
+	notes, err := r.makePlan(ctx)
 	if err != nil {
 		return solver.Verdict{}, err
 	}
@@ -263,16 +267,40 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 	return verdict, nil
 }
 
-func read(targets []solver.Target) ([]*crossbuild.Graph, error) {
-	graphs := make([]*crossbuild.Graph, len(targets))
-	for i, t := range targets {
-		g, err := crossbuild.Read(t.Platform, t.Definition)
-		if err != nil {
-			return nil, fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
+// read keeps the graphs of the build.
+func (r *run) read(targets []solver.Target) error {
+	for _, t := range targets {
+		if t.Err != nil {
+			r.views = append(r.views, View{Build: t.Build, Err: t.Err})
+			continue
 		}
-		graphs[i] = g
+		g, err := crossbuild.Read(t.Platform, t.Definition)
+		switch {
+		case err != nil:
+			return fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
+		case t.Build == platforms.Platform{}:
+			r.graphs = append(r.graphs, g)
+			continue
+		}
+		i := slices.IndexFunc(r.views, func(v View) bool { return v.Build == t.Build })
+		if i < 0 {
+			i = len(r.views)
+			r.views = append(r.views, View{Build: t.Build})
+		}
+		r.views[i].Graphs = append(r.views[i].Graphs, g)
 	}
-	return graphs, nil
+	return nil
+}
+
+// others are the platforms of the members that are not a member's own.
+func (r *run) others(m *member) []platforms.Platform {
+	var out []platforms.Platform
+	for _, o := range r.members {
+		if own := o.Info.Own; own != m.Info.Own && own != (platforms.Platform{}) && !slices.Contains(out, own) {
+			out = append(out, own)
+		}
+	}
+	return out
 }
 
 // remarks are what is to be known of the nodes before anything is run.

@@ -12,6 +12,8 @@ import (
 type Situation struct {
 	// Graphs are what is to be planned, one for each platform, in the order of the request.
 	Graphs []*crossbuild.Graph
+	// Views are the same graphs as they are on nodes of another platform than the one that made Graphs.
+	Views []View
 	// Farm are the nodes that answered, in the user's order.
 	Farm []nodes.Node
 	// Allowed are the strategies that the user allows. Empty: all.
@@ -42,3 +44,28 @@ type Exclusion struct {
 
 // History is what earlier builds of the same thing took.
 type History struct{}
+
+// View is what the graphs of a build are on nodes of a platform, because BUILDPLATFORM differs.
+type View struct {
+	Build platforms.Platform
+	// Graphs has those for the platforms of the situation's Graphs, in any order.
+	Graphs []*crossbuild.Graph
+	// Err is why there are none: such nodes cannot build this.
+	Err error
+}
+
+// on is the graph that g is on a node.
+func (s *Situation) on(n *nodes.Node, g *crossbuild.Graph) (*crossbuild.Graph, error) {
+	for _, v := range s.Views {
+		if v.Build != n.Info.Own {
+			continue
+		}
+		for _, other := range v.Graphs {
+			if other.Target == g.Target {
+				return other, nil
+			}
+		}
+		return nil, v.Err
+	}
+	return g, nil
+}

@@ -22,6 +22,8 @@ type Node struct {
 type Info struct {
 	// Survey has one entry for each platform that was probed, in the order of the probe.
 	Survey []emulation.Support `json:"survey"`
+	// Own is the node's own platform, which BUILDPLATFORM is there. Its zero value: unknown.
+	Own platforms.Platform `json:"platform,omitzero"`
 	// Machine is what the node consists of. Its zero value: unknown.
 	Machine Machine `json:"machine,omitzero"`
 	// Running is how many builds the node's solver had under way.

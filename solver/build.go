@@ -16,6 +16,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/docker/cli/cli/config"
@@ -34,6 +35,10 @@ import (
 type Target struct {
 	Platform   platforms.Platform
 	Definition *pb.Definition
+	// Build is the BUILDPLATFORM that the graph is for, if the Solve asked for others than the solver's own. Zero: that one.
+	Build platforms.Platform
+	// Err is why there is no graph for another BUILDPLATFORM; Platform is zero then.
+	Err error
 }
 
 // Decide looks at the graphs of a build and lets it go on or, with an error, ends it before a step was run.
@@ -68,6 +73,8 @@ type Solve struct {
 	Exports []Export
 	// Decide is asked once, when the graphs are known. Nil: go on.
 	Decide Decide
+	// Views are other platforms than the solver's own that Decide wants to see the graphs of as BUILDPLATFORM.
+	Views []platforms.Platform
 	// DryRun ends the solve after Decide.
 	DryRun bool
 	// Registries say how registries are reached that have certificates of their own.
@@ -120,7 +127,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 			return nil, err
 		}
 		var verdict Verdict
-		if verdict, stopped = s.decide(ctx, res); stopped != nil {
+		if verdict, stopped = s.decide(ctx, gw, request, res); stopped != nil {
 			return nil, stopped
 		}
 		s.Display.Note(verdict.Lines)
@@ -224,12 +231,15 @@ func sharedKey(dir string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *Solve) decide(ctx context.Context, res *gateway.Result) (Verdict, error) {
+func (s *Solve) decide(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, res *gateway.Result) (Verdict, error) {
 	var verdict Verdict
 	if s.Decide != nil {
 		targets, err := s.targets(ctx, res)
 		if err != nil {
 			return Verdict{}, err
+		}
+		for _, build := range s.Views {
+			targets = append(targets, s.view(ctx, gw, request, build)...)
 		}
 		if verdict, err = s.Decide(ctx, targets); err != nil {
 			return Verdict{}, err
@@ -240,6 +250,28 @@ func (s *Solve) decide(ctx context.Context, res *gateway.Result) (Verdict, error
 		return Verdict{}, errDryRun
 	}
 	return verdict, nil
+}
+
+// view reads the graphs as they would be on a solver with another platform of its own.
+func (s *Solve) view(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, build platforms.Platform) []Target {
+	request.FrontendOpt = maps.Clone(request.FrontendOpt)
+	for _, arg := range platforms.Args(build, build) {
+		if strings.HasPrefix(arg.Name, "BUILD") {
+			request.FrontendOpt["build-arg:"+arg.Name] = arg.Value
+		}
+	}
+	res, err := gw.Solve(ctx, request)
+	if err != nil {
+		return []Target{{Build: build, Err: err}}
+	}
+	targets, err := s.targets(ctx, res)
+	if err != nil {
+		return []Target{{Build: build, Err: err}}
+	}
+	for i := range targets {
+		targets[i].Build = build
+	}
+	return targets
 }
 
 // targets reads the graph of each platform out of an unevaluated result.
