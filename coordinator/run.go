@@ -269,6 +269,7 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 
 // read keeps the graphs of the build.
 func (r *run) read(targets []solver.Target) error {
+	r.graphs, r.views = nil, nil
 	for _, t := range targets {
 		if t.Err != nil {
 			r.views = append(r.views, View{Build: t.Build, Err: t.Err})
