@@ -24,6 +24,22 @@ type Assignment struct {
 	Steps []crossbuild.Handling `json:"steps"`
 	// Problems are what is known to be wrong with the emulators that steps run under, each with its mend.
 	Problems []string `json:"problems,omitempty"`
+	// Expected is how many seconds it is expected to take from now on, waiting for what is before it on the node included. Zero: nothing
+	// of this build was ever measured.
+	Expected float64 `json:"expected_seconds,omitempty"`
+	// Alternatives are other nodes, the best first; not all where there are many.
+	Alternatives []Alternative `json:"alternatives,omitempty"`
+}
+
+// Alternative is a node that could build a platform, or could not.
+type Alternative struct {
+	Node string `json:"node"`
+	// Strategy is how it would be built there. Zero: it cannot be.
+	Strategy crossbuild.Strategy `json:"strategy,omitzero"`
+	// Expected is as in Assignment.
+	Expected float64 `json:"expected_seconds,omitempty"`
+	// Why it was not chosen, without capital letter and full stop.
+	Why string `json:"why_not"`
 }
 
 // Count returns how many of the assignment's steps are handled as how says.

@@ -18,7 +18,10 @@ type Situation struct {
 	Farm []nodes.Node
 	// Allowed are the strategies that the user allows. Empty: all.
 	Allowed crossbuild.Strategies
-	// Claimed is how many other builds of this machine each node has been given, by its name.
+	// Context is the size of the build's context in bytes, which nodes elsewhere are sent. Zero: not known.
+	Context int64
+	// Claimed is how many platforms other builds of this machine have given each node, by its name. These may be among the builds that
+	// its Info says are running, which are others than this one.
 	Claimed map[string]int
 	// History tells what earlier builds took. Its zero value knows of none.
 	History History
@@ -41,9 +44,6 @@ type Exclusion struct {
 	// Why is a sentence without capital letter and full stop.
 	Why string
 }
-
-// History is what earlier builds of the same thing took.
-type History struct{}
 
 // View is what the graphs of a build are on nodes of a platform, because BUILDPLATFORM differs.
 type View struct {
