@@ -43,6 +43,8 @@ type Support struct {
 	// Probe is "ok", or why the tiny program did not run; ProbeMS is how long it took, in milliseconds.
 	Probe   string  `json:"probe"`
 	ProbeMS float64 `json:"probe_ms"`
+	// Score is how fast programs of the platform run here, in millions of rounds per second of one thread (see Score); 0 if unknown.
+	Score float64 `json:"score"`
 	// Problem says what is wrong, Mend what to do about it; both are "" if nothing is. A platform may run and have a problem.
 	Problem string `json:"problem"`
 	Mend    string `json:"mend"`

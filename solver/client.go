@@ -25,6 +25,9 @@ const surveyLabel = "build.mab.emulation"
 // surveyedLabel is the worker label that tells when it found that out, as RFC 3339 has it.
 const surveyedLabel = "build.mab.surveyed"
 
+// machineLabel is the worker label that tells what the solver runs on, as the JSON of Machine.
+const machineLabel = "build.mab.machine"
+
 // These worker labels tell which mab the solver is, the digest of its config, and whether a build started it.
 const (
 	versionLabel  = "build.mab.version"
@@ -128,6 +131,11 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if text := workers[0].Labels[limitsLabel]; text != "" {
 		if err := json.Unmarshal([]byte(text), &info.Limits); err != nil {
 			return Info{}, fmt.Errorf("reading what limits the solver: %w", err)
+		}
+	}
+	if text := workers[0].Labels[machineLabel]; text != "" {
+		if err := json.Unmarshal([]byte(text), &info.Machine); err != nil {
+			return Info{}, fmt.Errorf("reading what the solver runs on: %w", err)
 		}
 	}
 	return info, nil

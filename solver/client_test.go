@@ -78,6 +78,9 @@ func TestInfo(t *testing.T) {
 			solver.Info{Platforms: both, Survey: []emulation.Support{{Platform: both[0], How: emulation.Native}}}, ""},
 		{"another does not", []*apitypes.WorkerRecord{record("")}, solver.Info{Platforms: both}, ""},
 		{"the first worker counts", []*apitypes.WorkerRecord{record(""), {}}, solver.Info{Platforms: both}, ""},
+		{"mab's own tells what it runs on", []*apitypes.WorkerRecord{{Labels: attrs{solver.MachineLabel: `{"cpus":4,"memory_bytes":5,"load":0.5}`}}},
+			solver.Info{Machine: solver.Machine{CPUs: 4, Memory: 5, Load: 0.5}}, ""},
+		{"a machine that is not ours", []*apitypes.WorkerRecord{{Labels: attrs{solver.MachineLabel: "["}}}, solver.Info{}, "reading what the solver runs on: "},
 		{"a label that is not ours", []*apitypes.WorkerRecord{record("{")}, solver.Info{}, "reading what the solver can run: "},
 		{"no worker", nil, solver.Info{}, "asking the solver for its platforms: it has no worker"},
 	} {

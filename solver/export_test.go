@@ -112,8 +112,11 @@ func (d *Display) Follow(status <-chan *client.SolveStatus) error { return d.fol
 // NewResult is result.
 func NewResult(ref string, resp *client.SolveResponse) (*Result, error) { return result(ref, resp) }
 
-// SurveyLabel is surveyLabel.
-const SurveyLabel = surveyLabel
+// SurveyLabel is surveyLabel, MachineLabel machineLabel.
+const (
+	SurveyLabel  = surveyLabel
+	MachineLabel = machineLabel
+)
 
 // Handle tells what a mab of this format and version would do with a state: use, or set aside.
 func Handle(s State, format int, version string) (string, error) {

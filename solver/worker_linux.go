@@ -42,7 +42,8 @@ import (
 // exporters leave out of provenance what changes from one run of the same build to the next.
 type node struct {
 	*base.Worker
-	able *atomic.Pointer[abilities]
+	able    *atomic.Pointer[abilities]
+	machine *machineReader
 }
 
 var _ worker.Worker = (*node)(nil)
@@ -50,10 +51,13 @@ var _ worker.Worker = (*node)(nil)
 // Platforms returns what was probed. BuildKit would probe again every 20 s, at the cost of a build that waits for it.
 func (n *node) Platforms(bool) []ocispec.Platform { return n.able.Load().platforms }
 
-// Labels returns the worker's, with those of the last survey.
+// Labels returns the worker's, with those of the last survey and the machine as it is now.
 func (n *node) Labels() map[string]string {
 	out := maps.Clone(n.Worker.Labels())
 	maps.Copy(out, n.able.Load().labels)
+	if text, err := json.Marshal(n.machine.read()); err == nil {
+		out[machineLabel] = string(text)
+	}
 	return out
 }
 
@@ -89,7 +93,7 @@ func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
-	return &node{Worker: w, able: cfg.able}, nil
+	return &node{Worker: w, able: cfg.able, machine: newMachineReader(os.DirFS("/"), cfg.root)}, nil
 }
 
 // workerOptions is runc.NewWorkerOpt of BuildKit, but for the databases: see unsynced.
