@@ -175,16 +175,16 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 		exports = out.share.exports
 	}
 	s := solver.Solve{
-		Request: &request, Input: r.input, Exports: exports, DryRun: r.dry, Display: r.display(t.member),
+		Request: &request, Input: r.input, Exports: exports, Display: r.display(t.member),
 		Registries: r.cfg.Attach.Config.Registries,
 	}
 	if t.lead {
 		s.Views = r.others(t.member)
-		s.Decide = func(ctx context.Context, targets []solver.Target) (solver.Verdict, error) {
+		s.Decide = func(ctx context.Context, targets []solver.Target) (bool, error) {
 			return r.decide(ctx, t, targets, spawn)
 		}
 	}
-	if out.solved, err = t.member.client.Build(ctx, s); err != nil || r.dry || len(t.platforms) == 0 {
+	if out.solved, err = t.member.client.Build(ctx, s); err != nil || len(t.platforms) == 0 {
 		return err
 	}
 	return r.collect(ctx, t, out)
@@ -239,32 +239,31 @@ func (r *run) registry() (*manifestlist.Client, error) {
 	return manifestlist.New(manifestlist.Config{Insecure: r.delivery.insecure, Registries: r.cfg.Attach.Config.Registries})
 }
 
-// decide makes the plan out of what the frontend made of the Dockerfile, has the other nodes begin, and leaves to the lead what is its own.
-func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spawn func(task)) (solver.Verdict, error) {
+// decide makes the plan out of what the frontend made of the Dockerfile. If all of it is the lead's, its solve goes on.
+func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spawn func(task)) (bool, error) {
 	r.clock.lap("frontend")
 	err := r.read(targets)
 	if err != nil {
-		return solver.Verdict{}, err
+		return false, err
 	}
 	notes, err := r.makePlan(ctx)
 	if err != nil {
-		return solver.Verdict{}, err
+		return false, err
 	}
 	r.clock.lap("plan")
-	verdict := solver.Verdict{Lines: slices.Concat(notes, r.remarks(), r.plan.Lines())}
-	if r.dry || r.alone() {
-		t.platforms = r.request.Platforms
-		return verdict, nil
+	r.cfg.Display.Note(slices.Concat(notes, r.remarks(), r.plan.Lines()))
+	if r.dry {
+		return false, nil
 	}
-	verdict.Platforms = []platforms.Platform{}
-	for _, part := range r.parts(r.plan.Assignments) {
-		if part.member == t.member && len(t.platforms) == 0 {
-			t.platforms, verdict.Platforms = part.platforms, part.platforms
-			continue
-		}
+	parts := r.parts(r.plan.Assignments)
+	if len(parts) == 1 && parts[0].member == t.member {
+		t.platforms = parts[0].platforms
+		return true, nil
+	}
+	for _, part := range parts {
 		spawn(part)
 	}
-	return verdict, nil
+	return false, nil
 }
 
 // read keeps the graphs of the build.

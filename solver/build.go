@@ -15,7 +15,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -41,16 +40,8 @@ type Target struct {
 	Err error
 }
 
-// Decide looks at the graphs of a build and lets it go on or, with an error, ends it before a step was run.
-type Decide func(ctx context.Context, targets []Target) (Verdict, error)
-
-// Verdict is what becomes of a build whose graphs are known. The zero value solves all of it.
-type Verdict struct {
-	// Lines are shown with the progress.
-	Lines []string
-	// Platforms are those of the request that are to be solved here, in its order. Nil: all of them; empty: none, and the solve ends.
-	Platforms []platforms.Platform
-}
+// Decide looks at the graphs of a build, before a step was run, and says whether this solve goes on: false ends it well, an error with it.
+type Decide func(ctx context.Context, targets []Target) (bool, error)
 
 // Export is one thing that a solve leaves behind.
 type Export struct {
@@ -75,8 +66,6 @@ type Solve struct {
 	Decide Decide
 	// Views are other platforms than the solver's own that Decide wants to see the graphs of as BUILDPLATFORM.
 	Views []platforms.Platform
-	// DryRun ends the solve after Decide.
-	DryRun bool
 	// Registries say how registries are reached that have certificates of their own.
 	Registries manifestlist.Registries
 	// Display shows the progress. Nil: nobody looks.
@@ -94,7 +83,8 @@ type Result struct {
 	Ref string
 }
 
-var errDryRun = errors.New("not to be solved")
+// errEnough ends a solve that Decide has ended.
+var errEnough = errors.New("not to be solved")
 
 // Build runs the frontend, lets Decide look at the graphs, and solves.
 func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
@@ -126,22 +116,14 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		if err != nil {
 			return nil, err
 		}
-		var verdict Verdict
-		if verdict, stopped = s.decide(ctx, gw, request, res); stopped != nil {
+		if stopped = s.decide(ctx, gw, request, res); stopped != nil {
 			return nil, stopped
 		}
-		s.Display.Note(verdict.Lines)
-		if verdict.Platforms == nil || slices.Equal(verdict.Platforms, s.Request.Platforms) {
-			return res, nil
-		}
-		// The frontend has everything it needs in its cache by now.
-		request.FrontendOpt = maps.Clone(request.FrontendOpt)
-		request.FrontendOpt["platform"] = joined(verdict.Platforms)
-		return gw.Solve(ctx, request)
+		return res, nil
 	}
 	resp, err := c.solve(ctx, opt, build, s.Display)
 	switch {
-	case errors.Is(stopped, errDryRun):
+	case errors.Is(stopped, errEnough):
 		return &Result{}, nil
 	case stopped != nil:
 		return nil, stopped
@@ -231,25 +213,22 @@ func sharedKey(dir string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *Solve) decide(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, res *gateway.Result) (Verdict, error) {
-	var verdict Verdict
-	if s.Decide != nil {
-		targets, err := s.targets(ctx, res)
-		if err != nil {
-			return Verdict{}, err
-		}
-		for _, build := range s.Views {
-			targets = append(targets, s.view(ctx, gw, request, build)...)
-		}
-		if verdict, err = s.Decide(ctx, targets); err != nil {
-			return Verdict{}, err
-		}
+func (s *Solve) decide(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, res *gateway.Result) error {
+	if s.Decide == nil {
+		return nil
 	}
-	if s.DryRun || verdict.Platforms != nil && len(verdict.Platforms) == 0 {
-		s.Display.Note(verdict.Lines)
-		return Verdict{}, errDryRun
+	targets, err := s.targets(ctx, res)
+	if err != nil {
+		return err
 	}
-	return verdict, nil
+	for _, build := range s.Views {
+		targets = append(targets, s.view(ctx, gw, request, build)...)
+	}
+	goOn, err := s.Decide(ctx, targets)
+	if err == nil && !goOn {
+		return errEnough
+	}
+	return err
 }
 
 // view reads the graphs as they would be on a solver with another platform of its own.
