@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/mab-build/mab/nodes"
+)
+
+const (
+	// nodesVariable names the nodes of every build, where nobody names them by --node.
+	nodesVariable = "MAB_NODES"
+	// nodesFileVariable names the saved list; empty, there is none.
+	nodesFileVariable = "MAB_NODES_FILE"
+	connectTimeout    = 10 * time.Second
+)
+
+// nodeOptions are the flags that say which nodes there are, and how they are reached.
+type nodeOptions struct {
+	// named are the values of --node.
+	named []string
+	reach nodes.Config
+}
+
+// nodeFlags binds the flags of a command that uses several nodes.
+func nodeFlags(flags *pflag.FlagSet, n *nodeOptions) {
+	flags.StringArrayVar(&n.named, "node", nil,
+		"build on these `nodes` alone: saved names, local, or URLs such as ssh://[USER@]HOST (a,b; repeatable; env "+nodesVariable+"; default local and all that are saved)")
+	reachFlags(flags, n)
+}
+
+// reachFlags binds those of a command that names its nodes otherwise.
+func reachFlags(flags *pflag.FlagSet, n *nodeOptions) {
+	flags.BoolVar(&n.reach.AcceptNewHostKey, "accept-new-host-key", false, "take the key of a host that was never seen, and remember it")
+	flags.DurationVar(&n.reach.Timeout, "connect-timeout", connectTimeout, "how `long` a node may take to answer")
+}
+
+// nodes returns the nodes that are to be used, in order, and how they are reached.
+func (o *options) nodes(n *nodeOptions) ([]nodes.Entry, nodes.Config, error) {
+	saved, err := nodeList().Entries()
+	if err != nil {
+		return nil, nodes.Config{}, err
+	}
+	list, err := nodes.Choose(saved, os.Getenv(nodesVariable), n.named, runtime.GOOS == "linux")
+	if err != nil {
+		return nil, nodes.Config{}, err
+	}
+	cfg, err := o.reaching(n)
+	return list, cfg, err
+}
+
+// reaching is how nodes are reached.
+func (o *options) reaching(n *nodeOptions) (nodes.Config, error) {
+	if n.reach.Timeout <= 0 {
+		return nodes.Config{}, usage{errTimeout, "write a time such as 10s or 1m"}
+	}
+	out := n.reach
+	out.Ask = ask()
+	out.Note = func(text string) { o.note("%s", text) }
+	return out, nil
+}
+
+// nodeList is the saved list.
+func nodeList() nodes.List {
+	if path, ok := os.LookupEnv(nodesFileVariable); ok {
+		return nodes.List{File: path}
+	}
+	return nodes.List{File: nodes.DefaultListFile()}
+}
