@@ -12,7 +12,6 @@ import (
 	"io/fs"
 	"net"
 	"os"
-	"strconv"
 	"syscall"
 	"time"
 )
@@ -163,7 +162,7 @@ func (e *silentError) Error() string { return fmt.Sprintf("it did not answer wit
 // Timeout says what it is, as a net.Error.
 func (*silentError) Timeout() bool { return true }
 
-// directError is a solver that could not be reached.
+// directError is why a solver could not be reached. It does not name the node.
 type directError struct {
 	node Entry
 	err  error
@@ -182,17 +181,14 @@ func (e *directError) Error() string {
 		// The address is in the message already.
 		text = failed.Err.Error()
 	}
-	return fmt.Sprintf("reaching %s: %s", strconv.Quote(e.node.shown()), text)
+	if e.node.Name == e.node.URL {
+		return text
+	}
+	return e.node.URL + ": " + text
 }
 
 // Unwrap gives the cause.
 func (e *directError) Unwrap() error { return e.err }
-
-// Lost reports whether the node is to blame, not what was said of it here.
-func (e *directError) Lost() bool {
-	var file *fileError
-	return !errors.As(e.err, &file) && !errors.Is(e.err, context.Canceled)
-}
 
 // Hint says what to look at.
 func (e *directError) Hint() string {
