@@ -101,25 +101,16 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	}
 	var stopped error
 	build := func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		if err := src.fetch(ctx, gw); err != nil {
-			var own *contextError
-			if errors.As(err, &own) {
-				stopped = err
-			}
-			return nil, err
+		res, err := s.run(ctx, gw, src, opt.FrontendAttrs)
+		var own *contextError
+		var stop *stopError
+		switch {
+		case errors.As(err, &own):
+			stopped = err
+		case errors.As(err, &stop):
+			stopped = stop.error
 		}
-		request, err := withStages(ctx, gw, opt.FrontendAttrs, src.stages)
-		if err != nil {
-			return nil, err
-		}
-		res, err := gw.Solve(ctx, request)
-		if err != nil {
-			return nil, err
-		}
-		if stopped = s.decide(ctx, gw, request, res); stopped != nil {
-			return nil, stopped
-		}
-		return res, nil
+		return res, err
 	}
 	resp, err := c.solve(ctx, opt, build, s.Display)
 	switch {
@@ -128,10 +119,46 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	case stopped != nil:
 		return nil, stopped
 	case err != nil:
-		return nil, explain(ctx, err)
+		return nil, c.explain(ctx, err)
 	}
 	return result(opt.Ref, resp)
 }
+
+// run has the frontend read what is to be built, and what remains after the decision be solved.
+func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs map[string]string) (*gateway.Result, error) {
+	if err := src.fetch(ctx, gw); err != nil {
+		return nil, err
+	}
+	request, err := withStages(ctx, gw, attrs, src.stages)
+	if err != nil {
+		return nil, err
+	}
+	res, err := gw.Solve(ctx, request)
+	if err != nil {
+		return nil, err
+	}
+	targets, err := s.targets(ctx, res)
+	if err != nil {
+		return nil, err
+	}
+	if s.Decide == nil {
+		return res, nil
+	}
+	for _, build := range s.Views {
+		targets = append(targets, s.view(ctx, gw, request, build)...)
+	}
+	goOn, err := s.Decide(ctx, targets)
+	if err == nil && !goOn {
+		err = errEnough
+	}
+	if err != nil {
+		return nil, &stopError{err}
+	}
+	return res, nil
+}
+
+// stopError is the decision not to go on.
+type stopError struct{ error }
 
 func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, display *Display) (*client.SolveResponse, error) {
 	var resp *client.SolveResponse
@@ -213,24 +240,6 @@ func sharedKey(dir string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (s *Solve) decide(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, res *gateway.Result) error {
-	if s.Decide == nil {
-		return nil
-	}
-	targets, err := s.targets(ctx, res)
-	if err != nil {
-		return err
-	}
-	for _, build := range s.Views {
-		targets = append(targets, s.view(ctx, gw, request, build)...)
-	}
-	goOn, err := s.Decide(ctx, targets)
-	if err == nil && !goOn {
-		return errEnough
-	}
-	return err
-}
-
 // view reads the graphs as they would be on a solver with another platform of its own.
 func (s *Solve) view(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, build platforms.Platform) []Target {
 	request.FrontendOpt = maps.Clone(request.FrontendOpt)
@@ -253,8 +262,11 @@ func (s *Solve) view(ctx context.Context, gw gateway.Client, request gateway.Sol
 	return targets
 }
 
-// targets reads the graph of each platform out of an unevaluated result.
+// targets reads the graph of each platform out of an unevaluated result, if anybody wants to see them.
 func (s *Solve) targets(ctx context.Context, res *gateway.Result) ([]Target, error) {
+	if s.Decide == nil {
+		return nil, nil
+	}
 	if res.Ref != nil || len(res.Refs) == 0 {
 		def, err := definition(ctx, res.Ref)
 		if err != nil {

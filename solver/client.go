@@ -40,6 +40,8 @@ type Client struct {
 	bk *client.Client
 	// held is let go of with the connection; nil holds nothing.
 	held io.Closer
+	// link is the only connection. Nil: gRPC opens them.
+	link *link
 }
 
 // Dial connects to a solver at a BuildKit address such as unix:///run/mab/solver.sock. The caller closes the client.
@@ -51,16 +53,20 @@ func Dial(ctx context.Context, address string) (*Client, error) {
 	return &Client{bk: bk}, nil
 }
 
-// Over connects to a solver through connections that dial opens, one at a time and a new one where the last broke, and asks it for what it
-// can. The caller closes the client.
+// Over connects to a solver through the one connection that dial opens, and asks it for what it can. When the connection ends, whatever is
+// under way fails at once, and so does all that is asked later: reaching the solver anew is the caller's decision. The caller closes the
+// client, and with it the connection. An error of dial is wrapped as it is.
 func Over(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*Client, Info, error) {
-	bk, err := client.New(ctx, "passthrough:///solver", client.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
-		return dial(ctx)
-	}))
+	conn, err := dial(ctx)
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("connecting to the solver: %w", err)
 	}
-	c := &Client{bk: bk}
+	l := &link{conn: conn}
+	bk, err := client.New(ctx, "passthrough:///solver", client.WithContextDialer(l.dial))
+	if err != nil {
+		return nil, Info{}, errors.Join(fmt.Errorf("connecting to the solver: %w", err), l.Close())
+	}
+	c := &Client{bk: bk, held: l, link: l}
 	info, err := c.Info(ctx)
 	if err != nil {
 		return nil, Info{}, errors.Join(err, c.Close())
@@ -80,8 +86,10 @@ func (c *Client) Close() error {
 type Info struct {
 	// Platforms are those that the solver says it can run, its own first.
 	Platforms []platforms.Platform
-	// Survey is how each is run. Empty if the solver is not mab's.
+	// Survey is how each is run. If the solver is not mab's, it is made of what that one lists, and no emulator has a version.
 	Survey []emulation.Support
+	// Foreign is a solver that is not mab's.
+	Foreign bool
 	// Limits are what the solver does less well than it might. Empty if the solver is not mab's.
 	Limits []Limit
 	// Surveyed changes with each survey. Empty if the solver makes no other but that at its start.
@@ -93,7 +101,7 @@ type Info struct {
 	OnDemand bool
 	// Machine is what it runs on. Zero if the solver is not mab's.
 	Machine Machine
-	// Running is how many builds it has under way.
+	// Running is how many builds it has under way. Zero if it keeps no history of them.
 	Running int
 }
 
@@ -137,6 +145,12 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 		if err := json.Unmarshal([]byte(text), &info.Machine); err != nil {
 			return Info{}, fmt.Errorf("reading what the solver runs on: %w", err)
 		}
+	}
+	if info.Foreign = info.Mab == "" && labels[surveyLabel] == ""; info.Foreign {
+		info.Survey = foreignSurvey(info.Platforms)
+	}
+	if info.Running, err = c.running(ctx); err != nil {
+		return Info{}, err
 	}
 	return info, nil
 }

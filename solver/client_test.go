@@ -34,10 +34,10 @@ func (d *daemon) ListWorkers(context.Context, *controlapi.ListWorkersRequest) (*
 	return &controlapi.ListWorkersResponse{Record: d.workers}, nil
 }
 
-// dial starts what register says and connects to it.
-func dial(t *testing.T, register func(*grpc.Server)) *solver.Client {
+// serve has what register says answer on a socket until the test ends.
+func serve(t *testing.T, register func(*grpc.Server)) (path string) {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "s")
+	path = filepath.Join(t.TempDir(), "s")
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "unix", path)
 	if err != nil {
 		t.Fatal(err)
@@ -46,14 +46,24 @@ func dial(t *testing.T, register func(*grpc.Server)) *solver.Client {
 	register(server)
 	done := make(chan error)
 	go func() { done <- server.Serve(l) }()
-	c, err := solver.Dial(t.Context(), "unix://"+path)
+	t.Cleanup(func() {
+		server.Stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return path
+}
+
+// dial serves and connects.
+func dial(t *testing.T, register func(*grpc.Server)) *solver.Client {
+	t.Helper()
+	c, err := solver.Dial(t.Context(), "unix://"+serve(t, register))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		err := c.Close()
-		server.Stop()
-		if err := errors.Join(err, <-done); err != nil {
+		if err := c.Close(); err != nil {
 			t.Error(err)
 		}
 	})
@@ -68,6 +78,9 @@ func TestInfo(t *testing.T) {
 		}
 	}
 	both := list(t, "linux/amd64", "linux/arm64")
+	foreign := solver.Info{Platforms: both, Foreign: true, Survey: []emulation.Support{
+		{Platform: both[0], How: emulation.Native}, {Platform: both[1], How: emulation.Emulated},
+	}}
 	for _, test := range []struct {
 		rule    string
 		workers []*apitypes.WorkerRecord
@@ -76,11 +89,11 @@ func TestInfo(t *testing.T) {
 	}{
 		{"mab's own tells how each platform runs", []*apitypes.WorkerRecord{record(`[{"platform":"linux/amd64","how":"native"}]`)},
 			solver.Info{Platforms: both, Survey: []emulation.Support{{Platform: both[0], How: emulation.Native}}}, ""},
-		{"another does not", []*apitypes.WorkerRecord{record("")}, solver.Info{Platforms: both}, ""},
-		{"the first worker counts", []*apitypes.WorkerRecord{record(""), {}}, solver.Info{Platforms: both}, ""},
 		{"mab's own tells what it runs on", []*apitypes.WorkerRecord{{Labels: attrs{solver.MachineLabel: `{"cpus":4,"memory_bytes":5,"load":0.5}`}}},
 			solver.Info{Machine: solver.Machine{CPUs: 4, Memory: 5, Load: 0.5}}, ""},
 		{"a machine that is not ours", []*apitypes.WorkerRecord{{Labels: attrs{solver.MachineLabel: "["}}}, solver.Info{}, "reading what the solver runs on: "},
+		{"another does not", []*apitypes.WorkerRecord{record("")}, foreign, ""},
+		{"the first worker counts", []*apitypes.WorkerRecord{record(""), {}}, foreign, ""},
 		{"a label that is not ours", []*apitypes.WorkerRecord{record("{")}, solver.Info{}, "reading what the solver can run: "},
 		{"no worker", nil, solver.Info{}, "asking the solver for its platforms: it has no worker"},
 	} {

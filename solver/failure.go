@@ -20,6 +20,8 @@ import (
 // Failure is a build that failed on the solver.
 type Failure struct {
 	err error
+	// lost is the end of the connection, which not every message shows.
+	lost bool
 	// Source shows the lines of the Dockerfile that failed. Empty if none did.
 	Source string
 	// Base is the base image that lacks a platform which was asked for. Empty if that was not the reason.
@@ -41,7 +43,18 @@ func (f *Failure) Unwrap() error { return f.err }
 // succeed elsewhere.
 func (f *Failure) Lost() bool {
 	code := grpcerrors.Code(f.err)
-	return code == codes.Unavailable || code == codes.Canceled
+	return f.lost || code == codes.Unavailable || code == codes.Canceled
+}
+
+// explain is explain for what failed while the connection ended, too.
+func (c *Client) explain(ctx context.Context, err error) error {
+	out := explain(ctx, err)
+	var failure *Failure
+	if c.link.lost() && errors.As(out, &failure) {
+		// What tells of a step came before the end.
+		failure.lost = failure.Step == ""
+	}
+	return out
 }
 
 // explain finds in BuildKit's error what a user needs. A build that was cancelled here is cancelled, whatever the solver said.
