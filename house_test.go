@@ -38,7 +38,7 @@ var layers = [][]string{
 var outside = []string{"e2e", "examples"}
 
 // shared are what tests of every room, and the examples, may import.
-var shared = []string{"e2e/bases", "e2e/machine"}
+var shared = []string{"e2e/bases", "e2e/machine", "e2e/farm"}
 
 func within(dir, room string) bool { return dir == room || strings.HasPrefix(dir, room+"/") }
 
