@@ -191,7 +191,7 @@ func faults(t *testing.T, f *farm.Farm) {
 		wants(t, "one", f, "one", "hostname")
 	})
 	t.Run("connections killed", func(t *testing.T) {
-		cmd := exec.CommandContext(t.Context(), "ssh", "-F", f.SSHConfig(), "one", "sleep", "30")
+		cmd := exec.CommandContext(t.Context(), "ssh", "-F", f.SSHConfig(), "one", "exec sleep 30")
 		must(t, cmd.Start())
 		within(t, 5*time.Second, "a connection", func() bool { return one.Connections() == 1 && len(one.Processes()) == 1 })
 		must(t, one.KillConnections())
