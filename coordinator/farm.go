@@ -3,6 +3,7 @@
 package coordinator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,7 +18,7 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-// answerWait is how long a solver that was reached may take to say what it can.
+// answerWait is how long a solver that was reached may take to say what it can, if nothing else is said.
 const answerWait = 10 * time.Second
 
 // member is a node that answered, with what is needed to build on it.
@@ -38,13 +39,13 @@ type absence struct {
 func (a absence) String() string { return fmt.Sprintf("%s takes no part: %v", a.entry.Name, a.err) }
 
 // open reaches one node and asks it what it can.
-func (c *Coordinator) open(ctx context.Context, e nodes.Entry) (*member, error) {
+func open(ctx context.Context, c LookConfig, e nodes.Entry) (*member, error) {
 	m := &member{Node: nodes.Node{Entry: e}}
 	var err error
 	if e.URL == nodes.Local {
-		m.client, m.info, err = solver.Attach(ctx, c.cfg.Attach)
+		m.client, m.info, err = solver.Attach(ctx, c.Attach)
 	} else {
-		err = m.reach(ctx, c.cfg.Reach)
+		err = m.reach(ctx, c.Reach)
 	}
 	if err != nil {
 		return nil, err
@@ -60,15 +61,16 @@ func (m *member) reach(ctx context.Context, cfg nodes.Config) (err error) {
 	if m.reached, err = nodes.Reach(ctx, m.Entry, cfg); err != nil {
 		return err
 	}
-	asking, cancel := context.WithTimeout(ctx, answerWait)
+	wait := cmp.Or(cfg.Timeout, answerWait)
+	asking, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	if m.client, m.info, err = solver.Over(asking, m.reached.Dial); err == nil {
 		return nil
 	}
 	if asking.Err() != nil && ctx.Err() == nil {
-		err = fmt.Errorf("asking the solver: no answer within %s", answerWait)
+		err = fmt.Errorf("asking the solver: no answer within %s", wait)
 	}
-	return errors.Join(err, m.reached.Close())
+	return errors.Join(&LostError{Node: m.Name, err: err}, m.reached.Close())
 }
 
 // abilities is what a solver said of itself, as a plan reads it.
@@ -113,7 +115,7 @@ func (c *Coordinator) gather(ctx context.Context) (members []*member, absent []a
 	var group errgroup.Group
 	for i, e := range entries {
 		group.Go(func() error {
-			found[i], faults[i] = c.open(ctx, e)
+			found[i], faults[i] = open(ctx, LookConfig{Attach: c.cfg.Attach, Reach: c.cfg.Reach}, e)
 			return nil
 		})
 	}

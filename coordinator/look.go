@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/solver"
 )
@@ -64,63 +63,15 @@ func look(ctx context.Context, ask func(context.Context, nodes.Entry) (nodes.Inf
 
 // ask finds out about one node, and leaves it.
 func (c LookConfig) ask(ctx context.Context, e nodes.Entry) (nodes.Info, error) {
-	client, info, leave, err := openNode(ctx, c, e)
+	m, err := open(ctx, c, e)
 	if err != nil {
 		return nodes.Info{}, err
 	}
-	if info.Latency == 0 {
+	if m.Info.Latency == 0 {
 		began := time.Now()
 		// The second question opens no connection any more.
-		_, err = client.Info(ctx)
-		info.Latency = time.Since(began).Seconds()
+		_, err = m.client.Info(ctx)
+		m.Info.Latency = time.Since(began).Seconds()
 	}
-	if err := errors.Join(err, leave()); err != nil {
-		return nodes.Info{}, err
-	}
-	return info, nil
-}
-
-// openNode connects to one node and asks what it can. The caller calls leave.
-func openNode(ctx context.Context, c LookConfig, e nodes.Entry) (client *solver.Client, info nodes.Info, leave func() error, err error) {
-	if e.URL == nodes.Local {
-		client, said, err := solver.Attach(ctx, c.Attach)
-		if err != nil {
-			return nil, nodes.Info{}, nil, err
-		}
-		return client, nodeInfo(said), client.Close, nil
-	}
-	reached, err := nodes.Reach(ctx, e, c.Reach)
-	if err != nil {
-		return nil, nodes.Info{}, nil, err
-	}
-	timeout := c.Reach.Timeout
-	if timeout == 0 {
-		timeout = 10 * time.Second
-	}
-	asking, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	client, said, err := solver.Over(asking, reached.Dial)
-	if err != nil {
-		return nil, nodes.Info{}, nil, errors.Join(&LostError{Node: e.Name, err: err}, reached.Close())
-	}
-	info = nodeInfo(said)
-	info.Latency = reached.Latency().Seconds()
-	return client, info, func() error { return errors.Join(client.Close(), reached.Close()) }, nil
-}
-
-// nodeInfo is what a solver said, as nodes tell it. One that is not mab's says only which platforms it found able to run: its own first, and
-// of the others not how.
-func nodeInfo(said solver.Info) nodes.Info {
-	out := nodes.Info{Survey: said.Survey, Machine: nodes.Machine(said.Machine), Running: said.Running}
-	if len(out.Survey) > 0 {
-		return out
-	}
-	for i, p := range said.Platforms {
-		how := emulation.Emulated
-		if i == 0 {
-			how = emulation.Native
-		}
-		out.Survey = append(out.Survey, emulation.Support{Platform: p, How: how})
-	}
-	return out
+	return m.Info, errors.Join(err, m.close())
 }

@@ -90,7 +90,7 @@ func TestInfo(t *testing.T) {
 		{"mab's own tells how each platform runs", []*apitypes.WorkerRecord{record(`[{"platform":"linux/amd64","how":"native"}]`)},
 			solver.Info{Platforms: both, Survey: []emulation.Support{{Platform: both[0], How: emulation.Native}}}, ""},
 		{"mab's own tells what it runs on", []*apitypes.WorkerRecord{{Labels: attrs{solver.MachineLabel: `{"cpus":4,"memory_bytes":5,"load":0.5}`}}},
-			solver.Info{Machine: solver.Machine{CPUs: 4, Memory: 5, Load: 0.5}}, ""},
+			solver.Info{Foreign: true, Machine: solver.Machine{CPUs: 4, Memory: 5, Load: 0.5}}, ""},
 		{"a machine that is not ours", []*apitypes.WorkerRecord{{Labels: attrs{solver.MachineLabel: "["}}}, solver.Info{}, "reading what the solver runs on: "},
 		{"another does not", []*apitypes.WorkerRecord{record("")}, foreign, ""},
 		{"the first worker counts", []*apitypes.WorkerRecord{record(""), {}}, foreign, ""},

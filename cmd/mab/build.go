@@ -18,6 +18,7 @@ import (
 type buildCommand struct {
 	*options
 	request      coordinator.Request
+	farm         nodeOptions
 	progress     string
 	quiet        bool
 	metadataFile string
@@ -45,7 +46,9 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 	}
 	flags := cmd.Flags()
 	requestFlags(flags, &b.request)
+	nodeFlags(flags, &b.farm)
 	ignoredFlags(flags)
+	flags.BoolVar(&b.request.KeepGoing, "keep-going", false, "when a platform fails, finish the others and report all failures; nothing is written then")
 	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
 	flags.BoolVarP(&b.quiet, "quiet", "q", false, "show nothing but the result")
 	flags.StringVar(&b.metadataFile, "metadata-file", "", "write what is known about the result to this `FILE`, as JSON")
@@ -109,6 +112,10 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	list, reach, err := b.nodes(&b.farm)
+	if err != nil {
+		return err
+	}
 	b.request.Stdin = b.std.in
 	if !b.quiet {
 		b.tellIgnored(cmd.Flags())
@@ -118,6 +125,8 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	}
 	var notes []string
 	c := coordinator.New(coordinator.Config{
+		Nodes:   list,
+		Reach:   reach,
 		Attach:  attach,
 		Display: display,
 		Stdout:  b.std.out,
