@@ -18,7 +18,7 @@ import (
 // makePlan plans, and if it is emulators that are missing, gets them out of the image that the user named and plans again. It returns
 // what to say of that.
 func (r *run) makePlan(ctx context.Context) (notes []string, err error) {
-	if err = r.choose(); err == nil {
+	if err = r.choose(ctx); err == nil {
 		return nil, nil
 	}
 	var unbuildable *UnbuildableError
@@ -34,7 +34,7 @@ func (r *run) makePlan(ctx context.Context) (notes []string, err error) {
 		return nil, err
 	}
 	r.cfg.Note(note)
-	return []string{note}, r.choose()
+	return []string{note}, r.choose(ctx)
 }
 
 // choose makes the plan.

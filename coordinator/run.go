@@ -28,6 +28,7 @@ type run struct {
 	absent   []absence
 	delivery *delivery
 	clock    clock
+	memory   memory
 	// dry is a run that only plans.
 	dry bool
 	// graphs and views are what the frontend made of the Dockerfile; they do not change once there is a plan.
@@ -52,6 +53,8 @@ type task struct {
 	// through is a task whose image is sent here, because the node does not reach the registry.
 	through bool
 }
+
+func (t *task) has(p platforms.Platform) bool { return slices.Contains(t.platforms, p) }
 
 // outcome is what a task left behind.
 type outcome struct {

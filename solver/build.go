@@ -81,6 +81,8 @@ type Result struct {
 	Index ocispec.Descriptor
 	// Refs is the solver's own name of the build in its history.
 	Ref string
+	// Steps is how many steps were done, and Cached how many of them were in the cache.
+	Steps, Cached int
 }
 
 // errEnough ends a solve that Decide has ended.
@@ -112,7 +114,8 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		}
 		return res, err
 	}
-	resp, err := c.solve(ctx, opt, build, s.Display)
+	var count tally
+	resp, err := c.solve(ctx, opt, build, s.Display, &count)
 	switch {
 	case errors.Is(stopped, errEnough):
 		return &Result{}, nil
@@ -121,7 +124,11 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	case err != nil:
 		return nil, c.explain(ctx, err)
 	}
-	return result(opt.Ref, resp)
+	out, err := result(opt.Ref, resp)
+	if err == nil {
+		out.Steps, out.Cached = count.counts()
+	}
+	return out, err
 }
 
 // run has the frontend read what is to be built, and what remains after the decision be solved.
@@ -160,11 +167,12 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 // stopError is the decision not to go on.
 type stopError struct{ error }
 
-func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, display *Display) (*client.SolveResponse, error) {
+func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, display *Display, count *tally) (*client.SolveResponse, error) {
 	var resp *client.SolveResponse
-	status := make(chan *client.SolveStatus)
+	status, counted := make(chan *client.SolveStatus), make(chan *client.SolveStatus)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return display.follow(status) })
+	group.Go(func() error { return display.follow(counted) })
+	group.Go(func() error { count.pass(status, counted); return nil })
 	group.Go(func() error {
 		var err error
 		resp, err = c.bk.Build(ctx, opt, "", build, status)

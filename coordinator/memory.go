@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"path/filepath"
+	"time"
+)
+
+// memory is what builds of this machine know of each other: what took how long, and who uses which node now. The zero value knows nothing
+// and keeps nothing.
+type memory struct {
+	file   *HistoryFile
+	key    string
+	known  History
+	claims *Claims
+}
+
+// remember opens the memory of a request's earlier builds. Whatever goes wrong with it is no reason not to build.
+func (c *Coordinator) remember(r *Request) memory {
+	state, err := c.cfg.Attach.State.Resolve()
+	if err != nil {
+		return memory{}
+	}
+	out := memory{key: BuildKey(*r), claims: OpenClaims(filepath.Join(state.Runtime, "claims"))}
+	if out.file, err = OpenHistory(state.Root); err != nil {
+		c.cfg.Note("what builds take is not remembered: " + err.Error())
+		return out
+	}
+	if out.known, err = out.file.Read(out.key); err != nil {
+		c.cfg.Note("what earlier builds took is not known: " + err.Error())
+	}
+	return out
+}
+
+// plan calls make with how many builds of this machine each node has been given, and tells the others what it was given now.
+func (m *memory) plan(ctx context.Context, make func(claimed map[string]int) (*Plan, error)) (plan *Plan, err error) {
+	if m.claims == nil {
+		return make(nil)
+	}
+	err = m.claims.With(ctx, func(claimed map[string]int) (map[string]int, error) {
+		if plan, err = make(claimed); err != nil {
+			return nil, err
+		}
+		mine := map[string]int{}
+		for _, a := range plan.Assignments {
+			mine[a.Node] = 1
+		}
+		return mine, nil
+	})
+	return plan, err
+}
+
+// keep adds what the tasks of a build took.
+func (m *memory) keep(plan *Plan, tasks []*outcome) error {
+	if m.file == nil {
+		return nil
+	}
+	var list []Record
+	for _, o := range tasks {
+		for _, a := range plan.Assignments {
+			if o.solved == nil || !o.task.has(a.Platform) {
+				continue
+			}
+			rec := Record{
+				Platform: a.Platform, Node: a.Node, URL: o.task.member.URL, Strategy: a.Strategy, Seconds: o.took.Seconds(), When: time.Now(),
+			}
+			if o.solved.Steps > 0 {
+				rec.Cached = float64(o.solved.Cached) / float64(o.solved.Steps)
+			}
+			list = append(list, rec)
+		}
+	}
+	return m.file.Add(m.key, list)
+}
+
+// close gives back what was claimed.
+func (m *memory) close() {
+	if m.claims != nil {
+		m.claims.Close()
+	}
+}
