@@ -64,7 +64,11 @@ func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*
 	for _, a := range run.absent {
 		c.cfg.Note(a.String())
 	}
+	if len(run.members) > 1 {
+		run.memory = c.remember(r)
+	}
 	err = run.build(ctx)
+	run.memory.close()
 	return run.plan, errors.Join(err, closeAll(run.members))
 }
 
@@ -106,11 +110,15 @@ func (c *Coordinator) attempt(ctx context.Context, r Request, in *solver.Input) 
 		return nil, errors.Join(err, d.close())
 	}
 	run.input, run.delivery, run.clock = in, d, clock{last: began}
+	if len(run.members) > 1 {
+		run.memory = c.remember(&r)
+	}
 	run.clock.lap("attach")
 	var out *Result
 	if err = run.build(ctx); err == nil {
 		out, err = run.deliver(ctx)
 	}
+	run.memory.close()
 	var lost *LostError
 	if errors.As(err, &lost) && run.plan == nil {
 		err = &earlyError{err}

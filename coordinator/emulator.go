@@ -38,10 +38,14 @@ func (r *run) makePlan(ctx context.Context) (notes []string, err error) {
 }
 
 // choose makes the plan.
-func (r *run) choose() error {
+func (r *run) choose(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	plan, err := NewPlan(r.situation(r.graphs))
+	plan, err := r.memory.plan(ctx, func(claimed map[string]int) (*Plan, error) {
+		s := r.situation(r.graphs)
+		s.Claimed = claimed
+		return NewPlan(s)
+	})
 	if err == nil {
 		r.plan = plan
 	}

@@ -383,5 +383,8 @@ func (r *run) deliver(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
+	if err := r.memory.keep(r.plan, tasks); err != nil {
+		r.cfg.Note("what this build took is not remembered: " + err.Error())
+	}
 	return out, r.delivery.commit()
 }
