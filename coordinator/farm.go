@@ -34,6 +34,7 @@ type member struct {
 type absence struct {
 	entry nodes.Entry
 	err   error
+	took  time.Duration
 }
 
 func (a absence) String() string { return fmt.Sprintf("%s takes no part: %v", a.entry.Name, a.err) }
@@ -111,21 +112,27 @@ func (c *Coordinator) gather(ctx context.Context) (members []*member, absent []a
 	if len(entries) == 0 {
 		entries = []nodes.Entry{{Name: nodes.Local, URL: nodes.Local}}
 	}
-	found, faults := make([]*member, len(entries)), make([]error, len(entries))
+	known := c.absentees()
+	found, faults, took := make([]*member, len(entries)), make([]error, len(entries)), make([]time.Duration, len(entries))
 	var group errgroup.Group
 	for i, e := range entries {
 		group.Go(func() error {
-			found[i], faults[i] = open(ctx, LookConfig{Attach: c.cfg.Attach, Reach: c.cfg.Reach}, e)
+			began := time.Now()
+			found[i], faults[i] = open(ctx, LookConfig{Attach: c.cfg.Attach, Reach: known.patience(c.cfg.Reach, e)}, e)
+			took[i] = time.Since(began)
 			return nil
 		})
 	}
 	_ = group.Wait() // The faults are in faults.
 	for i, e := range entries {
 		if faults[i] != nil {
-			absent = append(absent, absence{e, faults[i]})
+			absent = append(absent, absence{e, faults[i], took[i]})
 			continue
 		}
 		members = append(members, found[i])
+	}
+	if ctx.Err() == nil && len(entries) > 1 {
+		known.learn(members, absent)
 	}
 	switch {
 	case ctx.Err() != nil:
