@@ -124,7 +124,7 @@ func (c *Coordinator) attempt(ctx context.Context, r Request, in *solver.Input) 
 		err = &earlyError{err}
 	}
 	closing := closeAll(run.members)
-	if err := errors.Join(err, d.close()); err != nil {
+	if err := errors.Join(err, run.discard(), d.close()); err != nil {
 		return nil, errors.Join(err, closing)
 	}
 	out.Took, out.Phases = time.Since(began), run.clock.phases

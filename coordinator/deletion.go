@@ -13,9 +13,12 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
+// deleteMode is BuildKit's mode of an output of files that removes all others.
+const deleteMode = "delete"
+
 // deletes reports whether an output of files removes what else is in its directory, as BuildKit's client reads the setting.
 func (o *Output) deletes() bool {
-	return o.Type == outputLocal && strings.EqualFold(strings.TrimSpace(o.Attrs["mode"]), "delete")
+	return o.Type == outputLocal && strings.EqualFold(strings.TrimSpace(o.Attrs["mode"]), deleteMode)
 }
 
 // checkDelete refuses to remove files outside of the current directory, and in itself, as docker buildx does.

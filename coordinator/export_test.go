@@ -73,3 +73,31 @@ func Emulators(e *UnbuildableError) []emulation.Handler { return e.emulators() }
 func Promised(info nodes.Info, missing []emulation.Handler) nodes.Info {
 	return promised(info, missing)
 }
+
+// Share is share.
+type Share struct{ inner *share }
+
+// Share is share.
+func (d *Delivery) Share(through bool) (*Share, error) {
+	s, err := d.inner.share(through)
+	d.Staging = d.inner.staging
+	return &Share{s}, err
+}
+
+// Exports are those of the share.
+func (s *Share) Exports() []solver.Export { return s.inner.exports }
+
+// Discard is discard.
+func (s *Share) Discard() error { return s.inner.discard() }
+
+// Join is join.
+func (d *Delivery) Join(list []*Share) error {
+	inner := make([]*share, len(list))
+	for i, s := range list {
+		inner[i] = s.inner
+	}
+	return d.inner.join(inner)
+}
+
+// Several is several.
+func Several(list []manifestlist.Blobs) manifestlist.Blobs { return several(list) }

@@ -352,6 +352,17 @@ func (r *run) rank(list []platforms.Platform) int {
 	return slices.Index(r.request.Platforms, list[0])
 }
 
+// discard gives up what is left of the shares.
+func (r *run) discard() error {
+	var errs []error
+	for _, o := range r.done {
+		if o.share != nil {
+			errs = append(errs, o.share.discard())
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // deliver merges what the tasks made, and writes it.
 func (r *run) deliver(ctx context.Context) (*Result, error) {
 	out := &Result{Plan: r.plan}
