@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package link_test
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mab-build/mab/nodes/link"
+)
+
+// need skips the test where a program is missing, and fails it where CI wants all.
+func need(t *testing.T, programs ...string) {
+	t.Helper()
+	missing := ""
+	for _, program := range programs {
+		if _, err := exec.LookPath(program); err != nil {
+			missing = err.Error()
+		}
+	}
+	if os.Getuid() != 0 {
+		missing = "sshd needs root"
+	}
+	if missing == "" {
+		return
+	}
+	if os.Getenv("MAB_E2E") == "all" {
+		t.Fatal(missing)
+	}
+	t.Skip(missing)
+}
+
+// sshd is OpenSSH's server on a port of its own.
+type sshd struct {
+	dir  string
+	port int
+	log  *bytes.Buffer
+	cmd  *exec.Cmd
+}
+
+// keygen makes a key pair, and returns the path of the private half.
+func keygen(t *testing.T, path string, args ...string) string {
+	t.Helper()
+	run(t, "ssh-keygen", append([]string{"-q", "-f", path, "-C", filepath.Base(path)}, args...)...)
+	return path
+}
+
+func run(t *testing.T, program string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), program, args...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v: %s", cmd, err, out)
+	}
+	return string(out)
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newSSHD starts a server that lets in the keys of DIR/authorized, with an ed25519 and an RSA host key. It ends with the test.
+func newSSHD(t *testing.T, config ...string) *sshd {
+	t.Helper()
+	need(t, "/usr/sbin/sshd", "ssh-keygen")
+	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sshd{dir: t.TempDir(), port: listener.Addr().(*net.TCPAddr).Port, log: new(bytes.Buffer)}
+	_ = listener.Close()
+	s.keys(t)
+	write(t, filepath.Join(s.dir, "authorized"), "")
+	s.start(t, config...)
+	return s
+}
+
+// keys gives the server new host keys.
+func (s *sshd) keys(t *testing.T) {
+	t.Helper()
+	for _, kind := range []string{"ed25519", "rsa"} {
+		path := filepath.Join(s.dir, "host_"+kind)
+		_ = os.Remove(path)
+		keygen(t, path, "-t", kind, "-N", "")
+	}
+}
+
+func (s *sshd) start(t *testing.T, config ...string) {
+	t.Helper()
+	lines := append(config, fmt.Sprintf("Port %d", s.port), "ListenAddress 127.0.0.1", "HostKey "+s.dir+"/host_ed25519", "HostKey "+s.dir+"/host_rsa",
+		"AuthorizedKeysFile "+s.dir+"/authorized", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "StrictModes no", "UsePAM no",
+		"PidFile none", "PermitRootLogin yes", "LogLevel VERBOSE")
+	write(t, filepath.Join(s.dir, "sshd_config"), strings.Join(lines, "\n")+"\n")
+	s.cmd = exec.CommandContext(t.Context(), "/usr/sbin/sshd", "-D", "-e", "-f", filepath.Join(s.dir, "sshd_config"))
+	s.cmd.Stderr = s.log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() {
+			t.Logf("sshd said:\n%s", s.log)
+		}
+	})
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		conn, err := net.Dial("tcp", s.address())
+		if err == nil {
+			_ = conn.Close()
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("sshd does not listen: %v: %s", err, s.log)
+		}
+	}
+}
+
+func (s *sshd) stop() {
+	_ = s.cmd.Process.Kill()
+	_ = s.cmd.Wait()
+}
+
+func (s *sshd) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+
+// admit lets in a key.
+func (s *sshd) admit(t *testing.T, public string) {
+	t.Helper()
+	path := filepath.Join(s.dir, "authorized")
+	write(t, path, read(t, path)+"\n"+public+"\n")
+}
+
+// hostKey is a line for known_hosts.
+func (s *sshd) hostKey(t *testing.T, kind string) string {
+	t.Helper()
+	return fmt.Sprintf("[127.0.0.1]:%d %s\n", s.port, read(t, filepath.Join(s.dir, "host_"+kind+".pub")))
+}
+
+// config leads to the server with a home of its own, whose ssh_config is given, and that knows the server's ed25519 key.
+func (s *sshd) config(t *testing.T, sshConfig string) link.Config {
+	t.Helper()
+	home := t.TempDir()
+	write(t, filepath.Join(home, ".ssh", "config"), sshConfig)
+	write(t, filepath.Join(home, ".ssh", "known_hosts"), s.hostKey(t, "ed25519"))
+	return link.Config{Host: "127.0.0.1", User: "root", Port: s.port, Home: home, Files: []string{filepath.Join(home, ".ssh", "config")},
+		Getenv: func(string) string { return "" }, Note: func(text string) { t.Log(text) }}
+}
+
+// dial makes a link that is closed with the test.
+func dial(t *testing.T, cfg link.Config) *link.Link {
+	t.Helper()
+	l, err := link.Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// admitted is config with a key that the server lets in.
+func (s *sshd) admitted(t *testing.T, sshConfig string) link.Config {
+	t.Helper()
+	cfg := s.config(t, sshConfig)
+	key := keygen(t, filepath.Join(cfg.Home, ".ssh", "id_ed25519"), "-t", "ed25519", "-N", "")
+	s.admit(t, read(t, key+".pub"))
+	return cfg
+}
+
+func TestRun(t *testing.T) {
+	l := dial(t, newSSHD(t).admitted(t, ""))
+	var out, stderr bytes.Buffer
+	if err := l.Run(t.Context(), link.Command{Line: "echo to; cat; echo from >&2", Stdin: strings.NewReader("and\n"), Stdout: &out, Stderr: &stderr}); err != nil {
+		t.Fatal(err)
+	}
+	if out.String() != "to\nand\n" || stderr.String() != "from\n" {
+		t.Errorf("stdout %q, stderr %q", out.String(), stderr.String())
+	}
+}
