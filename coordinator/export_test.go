@@ -101,3 +101,8 @@ func (d *Delivery) Join(list []*Share) error {
 
 // Several is several.
 func Several(list []manifestlist.Blobs) manifestlist.Blobs { return several(list) }
+
+// LookBy is Look with another way to ask.
+func LookBy(ctx context.Context, ask func(context.Context, nodes.Entry) (nodes.Info, error), entries []nodes.Entry, each func(Found)) []Found {
+	return look(ctx, ask, entries, each)
+}

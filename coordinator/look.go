@@ -20,6 +20,8 @@ type LookConfig struct {
 	Attach solver.AttachConfig
 	// Reach is how the others are reached.
 	Reach nodes.Config
+	// Measure has the bandwidth of links measured, too, which sends some megabytes.
+	Measure bool
 }
 
 // Found is what a node was found to be.
