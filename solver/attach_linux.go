@@ -93,8 +93,13 @@ func closeClient(c *Client) error {
 
 // try connects to the socket and asks for what the solver can do, which shows that it answers.
 func try(ctx context.Context, state State) (*Client, Info, error) {
-	// gRPC would wait and try again where nobody listens.
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", state.Socket())
+	// gRPC would wait and try again where nobody listens. A solver of an earlier version has one socket.
+	path := state.near()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", path)
+	if err != nil {
+		path = state.Socket()
+		conn, err = (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("connecting to the solver: %w", err)
 	}
@@ -104,11 +109,11 @@ func try(ctx context.Context, state State) (*Client, Info, error) {
 	}
 	if uid := int(cred.Uid); uid != os.Geteuid() && uid != 0 {
 		return nil, Info{}, &wrongSolverError{
-			fmt.Errorf("connecting to the solver: user %d listens on %q, and this is user %d", uid, state.Socket(), os.Geteuid()),
+			fmt.Errorf("connecting to the solver: user %d listens on %q, and this is user %d", uid, path, os.Geteuid()),
 			"choose a directory of your own with MAB_RUNTIME_DIR or --root",
 		}
 	}
-	c, err := Dial(ctx, "unix://"+state.Socket())
+	c, err := Dial(ctx, "unix://"+path)
 	if err != nil {
 		return nil, Info{}, err
 	}
@@ -120,7 +125,7 @@ func try(ctx context.Context, state State) (*Client, Info, error) {
 	}
 	if asking.Err() != nil && ctx.Err() == nil {
 		err = &wrongSolverError{
-			fmt.Errorf("connecting to the solver: process %d listens on %q and gives no answer within %s", cred.Pid, state.Socket(), answerWait),
+			fmt.Errorf("connecting to the solver: process %d listens on %q and gives no answer within %s", cred.Pid, path, answerWait),
 			"it is stopped or hangs; end it, its cache stays: mab serve --stop",
 		}
 	}

@@ -14,16 +14,12 @@ import (
 	"time"
 
 	"github.com/containerd/containerd/v2/core/mount"
-	"github.com/containerd/containerd/v2/defaults"
 	"github.com/moby/buildkit/control"
-	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/moby/sys/userns"
 	fscopy "github.com/tonistiigi/fsutil/copy"
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
-	healthv1 "google.golang.org/grpc/health/grpc_health_v1"
 
 	"github.com/mab-build/mab/sandbox"
 )
@@ -105,83 +101,80 @@ func (s *serving) open(ctx context.Context, state State, worker workerConfig) er
 		return err
 	}
 	defer func() { _ = os.Remove(state.Socket()) }()
+	near, err := listen(ctx, state.near())
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	defer func() { _ = os.Remove(state.near()) }()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	others, err := s.cfg.Listen.open(ctx)
 	if err != nil {
-		return errors.Join(err, listener.Close())
+		return errors.Join(err, listener.Close(), near.Close())
 	}
-	listeners := append([]net.Listener{listener}, others...)
+	doors := doors{near: []net.Listener{near}, far: append([]net.Listener{listener}, others...)}
 	controller, err := newController(ctx, worker)
 	if err != nil {
-		closeAll(listeners)
+		doors.close()
 		return err
 	}
-	err = errors.Join(s.run(ctx, listeners, controller), controller.Close())
+	err = errors.Join(s.run(ctx, doors, controller), controller.Close())
 	s.flag.lower()
 	return err
 }
 
-// run serves until ctx ends or nobody has been connected for long enough. The first listener is that of the state.
-func (s *serving) run(ctx context.Context, listeners []net.Listener, controller *control.Controller) error {
+// run serves until ctx ends or nobody has been connected for long enough.
+func (s *serving) run(ctx context.Context, doors doors, controller *control.Controller) error {
 	cfg := s.cfg
 	gate, err := cfg.Listen.gate(cfg.Log)
 	if err != nil {
-		closeAll(listeners)
+		doors.close()
 		return err
 	}
 	idle := newIdle(idleTimes{stop: cfg.Idle, calm: calmAfter}, s.flag.raise, s.flag.lower)
-	server := grpc.NewServer(
-		grpc.Creds(gate),
-		grpc.StatsHandler(idle),
-		grpc.StatsHandler(&s.watch.solves),
-		grpc.ChainUnaryInterceptor(grpcerrors.UnaryServerInterceptor),
-		grpc.StreamInterceptor(grpcerrors.StreamServerInterceptor),
-		grpc.MaxRecvMsgSize(defaults.DefaultMaxRecvMsgSize),
-		grpc.MaxSendMsgSize(defaults.DefaultMaxSendMsgSize),
-	)
-	healthv1.RegisterHealthServer(server, health.NewServer())
-	controller.Register(server)
+	options := []grpc.ServerOption{grpc.Creds(gate), grpc.StatsHandler(idle), grpc.StatsHandler(&s.watch.solves)}
+	near, far := newServer(controller, options...), newServer(controller, append(options, heartbeat()...)...)
 
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, cancel := context.WithCancel(ctx)
-	for _, listener := range listeners {
+	serve := func(server *grpc.Server, listeners []net.Listener) {
+		for _, listener := range listeners {
+			group.Go(func() error {
+				defer cancel()
+				// A stop may overtake the start.
+				if err := server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
+					return err
+				}
+				return nil
+			})
+		}
 		group.Go(func() error {
-			defer cancel()
-			// A stop may overtake the start.
-			if err := server.Serve(listener); !errors.Is(err, grpc.ErrServerStopped) {
-				return err
-			}
+			<-ctx.Done()
+			stop(server)
 			return nil
 		})
 	}
+	serve(near, doors.near)
+	serve(far, doors.far)
 	group.Go(func() error { sandbox.Reap(ctx, reapPeriod); return nil })
 	group.Go(func() error { s.watch.follow(ctx); return nil })
 	group.Go(func() error {
+		defer cancel()
 		select {
 		case <-ctx.Done():
 		case <-idle.over:
 			cfg.Log.Info("idle, stopping", "after", cfg.Idle)
 		}
-		cancel()
-		stop(server)
 		return nil
 	})
-	for _, listener := range listeners[1:] {
+	for _, listener := range doors.far[1:] {
 		cfg.Log.Info("serving others", "address", listener.Addr().String())
 	}
-	cfg.Log.Info("solver ready", "socket", listeners[0].Addr().String())
+	cfg.Log.Info("solver ready", "socket", doors.far[0].Addr().String())
 	if cfg.Ready != nil {
 		cfg.Ready()
 	}
 	return group.Wait()
-}
-
-// stop lets running builds end for a while and then cuts them off.
-func stop(server *grpc.Server) {
-	timer := time.AfterFunc(stopWait, server.Stop)
-	defer timer.Stop()
-	server.GracefulStop()
 }
 
 // prepare makes the directories and the environment that BuildKit and runc need, unless the state is not for this mab.

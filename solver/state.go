@@ -69,6 +69,9 @@ func pick(given, system, env, home string) (string, error) {
 // Socket is the path of the unix socket that speaks BuildKit's API.
 func (s State) Socket() string { return filepath.Join(s.Runtime, "solver.sock") }
 
+// near is the socket for builds on this machine: see doors.
+func (s State) near() string { return filepath.Join(s.Runtime, "near.sock") }
+
 // Log is the path of the log of a solver that was started on demand.
 func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
 
