@@ -6,3 +6,6 @@ package emulation
 func NewMountError(err error, release string) *MountError {
 	return mountError("/run/binfmt", err, release)
 }
+
+// ScoreOf is score.
+var ScoreOf = score

@@ -28,6 +28,13 @@ var (
 	IsLoopback   = isLoopback
 )
 
+// What the programs of Work do, and their status when it goes wrong.
+const (
+	WorkRounds = workRounds
+	WorkResult = workResult
+	WorkFailed = workFailed
+)
+
 // Facts are what Survey bases its judgement on.
 type Facts struct {
 	Host     platforms.Platform

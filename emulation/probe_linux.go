@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -25,7 +26,7 @@ func Probe(ctx context.Context, p platforms.Platform, dir string) error {
 	if !ok {
 		return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
 	}
-	if err := execute(ctx, program, dir); err != nil {
+	if _, err := execute(ctx, program, dir); err != nil {
 		return fmt.Errorf("probing %s: %w", p, err)
 	}
 	return nil
@@ -48,7 +49,8 @@ func ProbeUnder(ctx context.Context, emulator string, p platforms.Platform, dir 
 	return nil
 }
 
-func execute(ctx context.Context, program []byte, dir string) error {
+// execute runs a program of bytes, and tells the CPU time that it took.
+func execute(ctx context.Context, program []byte, dir string) (time.Duration, error) {
 	file, err := memoryFile(program)
 	if err == nil {
 		cmd := exec.CommandContext(ctx, "/proc/self/fd/3")
@@ -57,15 +59,25 @@ func execute(ctx context.Context, program []byte, dir string) error {
 		_ = file.Close() // Its content has served.
 		// Without /proc, or with executable memory files forbidden, the program is given another chance.
 		if !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EACCES) && !errors.Is(err, unix.EPERM) {
-			return err
+			return spent(cmd), err
 		}
 	}
 	path, err := temporaryFile(program, dir)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	defer func() { _ = os.RemoveAll(filepath.Dir(path)) }() // What stays is some bytes in the directory of temporary files.
-	return run(ctx, exec.CommandContext(ctx, path))
+	cmd := exec.CommandContext(ctx, path)
+	err = run(ctx, cmd)
+	return spent(cmd), err
+}
+
+// spent is the CPU time of a program that has run. The kernel counts it by the nanosecond, and waiting for a CPU does not count.
+func spent(cmd *exec.Cmd) time.Duration {
+	if cmd.ProcessState == nil {
+		return 0
+	}
+	return cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()
 }
 
 // run executes a program by plain execve: with execveat and an empty path the kernel refuses handlers, for the interpreter could not

@@ -91,13 +91,16 @@ func row(name, code string) program { return program{platforms.MustParse(name), 
 
 // Program returns a static ELF program of platform p, some 200 bytes, that exits with ProgramStatus (or ProgramLacks) and does
 // nothing else. A variant without a row (arm64/v9) has the program of its architecture. It returns false for platforms not in the table.
-func Program(p platforms.Platform) ([]byte, bool) {
+func Program(p platforms.Platform) ([]byte, bool) { return find(programs, p) }
+
+// find makes the program of p, or of its architecture.
+func find(table []program, p platforms.Platform) ([]byte, bool) {
 	header, ok := p.ELF()
 	if !ok {
 		return nil, false
 	}
 	for _, exact := range []bool{true, false} {
-		for _, r := range programs {
+		for _, r := range table {
 			if r.platform == p || !exact && r.platform.OS == p.OS && r.platform.Architecture == p.Architecture {
 				return link(header, r.code), true
 			}

@@ -23,6 +23,11 @@ func ProbeUnder(_ context.Context, _ string, p platforms.Platform, _ string) err
 	return fmt.Errorf("probing %s: %w", p, errors.ErrUnsupported)
 }
 
+// Score returns errors.ErrUnsupported, as Probe does.
+func Score(_ context.Context, p platforms.Platform, _ string) (float64, error) {
+	return 0, fmt.Errorf("scoring %s: %w", p, errors.ErrUnsupported)
+}
+
 // MountHost returns errors.ErrUnsupported: binfmt_misc is Linux's.
 func MountHost() (Instance, error) {
 	return Instance{}, fmt.Errorf("looking for binfmt_misc: %w", errors.ErrUnsupported)

@@ -99,7 +99,8 @@ func memoryGroups(text []byte) []memoryGroup {
 		if len(parts) < 3 {
 			continue
 		}
-		root, group := "", memoryGroup{}
+		var root string
+		var group memoryGroup
 		switch {
 		case parts[0] == "0" && parts[1] == "":
 			root, group = "sys/fs/cgroup", memoryGroup{limit: "memory.max", usage: "memory.current", cache: "inactive_file"}
