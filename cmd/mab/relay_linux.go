@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
+)
+
+// wire is this program's standard input and output, as a coordinator is connected to them.
+type wire struct {
+	in  *bufio.Reader
+	out io.Writer
+	// ends are those of the files that waiting can be ended for.
+	ends []*os.File
+}
+
+func newWire(std streams) *wire {
+	w := &wire{out: std.out}
+	in := std.in
+	if f, ok := std.in.(*os.File); ok {
+		if f = pollable(f); f != nil {
+			in, w.ends = f, append(w.ends, f)
+		}
+	}
+	if f, ok := std.out.(*os.File); ok {
+		if f = pollable(f); f != nil {
+			w.out, w.ends = f, append(w.ends, f)
+		}
+	}
+	w.in = bufio.NewReader(in)
+	return w
+}
+
+// pollable is a file whose reads and writes have deadlines, as pipes and sockets can; nil where that cannot be.
+func pollable(f *os.File) *os.File {
+	number := int(f.Fd())
+	if err := unix.SetNonblock(number, true); err != nil {
+		return nil
+	}
+	if out := os.NewFile(uintptr(number), f.Name()); out != nil && out.SetDeadline(time.Time{}) == nil {
+		return out
+	}
+	_ = unix.SetNonblock(number, false)
+	return nil
+}
+
+// relay copies between the wire and a connection until either ends, and closes the connection. Behind a link that was cut, neither input nor
+// output ends by itself for hours: then the solver ends the connection.
+func (w *wire) relay(ctx context.Context, conn net.Conn) {
+	group, ctx := errgroup.WithContext(ctx)
+	stop := context.AfterFunc(ctx, func() {
+		_ = conn.Close()
+		for _, f := range w.ends {
+			_ = f.SetDeadline(time.Unix(1, 0))
+		}
+	})
+	defer stop()
+	group.Go(func() error {
+		_, err := io.Copy(conn, w.in)
+		return errors.Join(err, io.EOF)
+	})
+	group.Go(func() error {
+		_, err := io.Copy(w.out, conn)
+		return errors.Join(err, io.EOF)
+	})
+	_ = group.Wait()
+}

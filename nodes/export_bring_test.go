@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes
+
+import (
+	"context"
+	"net"
+	"time"
+)
+
+// Shell is a machine.
+type Shell = machine
+
+// ExitError is a command that did not end well.
+func ExitError(how string) error { return &exitError{how} }
+
+// Over reaches a node whose commands a machine runs.
+func Over(ctx context.Context, name string, m Shell, cfg Config) (*Reached, error) {
+	e := Entry{Name: name, URL: "ssh://" + name}
+	w := linked{brought: newBrought(m, cfg), link: nowhere{}}
+	r, err := reachBy(ctx, e, w)
+	if err != nil {
+		return nil, named(e, err)
+	}
+	return r, nil
+}
+
+type nowhere struct{}
+
+func (nowhere) DialUnix(context.Context, string) (net.Conn, error) { return nil, net.ErrClosed }
+func (nowhere) Ping(context.Context) (time.Duration, error)        { return time.Millisecond, nil }
+func (nowhere) Done() <-chan struct{}                              { return nil }
+func (nowhere) Err() error                                         { return nil }
+func (nowhere) Close() error                                       { return nil }

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package nodes
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/mab-build/mab/nodes/link"
+)
+
+// connection is an SSH connection, but for running commands on it.
+type connection interface {
+	DialUnix(ctx context.Context, path string) (net.Conn, error)
+	Ping(ctx context.Context) (time.Duration, error)
+	Done() <-chan struct{}
+	Err() error
+	Close() error
+}
+
+// reachLink connects by SSH to where an entry of the kinds SSH and SSHUnix is.
+func reachLink(ctx context.Context, at Endpoint, cfg Config) (way, error) {
+	l, err := link.Dial(ctx, link.Config{
+		Host: at.Host, User: at.User, Port: at.Port,
+		Timeout: cfg.Timeout, AcceptNewHostKey: cfg.AcceptNewHostKey, Ask: cfg.Ask, Note: cfg.Note,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if at.Kind == SSHUnix {
+		return far{l, at.Path}, nil
+	}
+	return linked{newBrought(overLink{l}, cfg), l}, nil
+}
+
+func newBrought(m machine, cfg Config) *brought {
+	return &brought{machine: m, cfg: cfg, programs: sync.OnceValues(func() ([]program, error) {
+		return findPrograms(context.Background(), cfg.Programs)
+	})}
+}
+
+// linked is a solver that mab brought, over a link.
+type linked struct {
+	*brought
+	link connection
+}
+
+func (l linked) ping(ctx context.Context) (time.Duration, error) { return l.link.Ping(ctx) }
+func (l linked) done() <-chan struct{}                           { return l.link.Done() }
+func (l linked) err() error                                      { return l.link.Err() }
+func (l linked) close() error                                    { return l.link.Close() }
+
+// far is a socket of somebody else's solver, over a link.
+type far struct {
+	link connection
+	path string
+}
+
+func (f far) dial(ctx context.Context) (net.Conn, error)      { return f.link.DialUnix(ctx, f.path) }
+func (f far) ping(ctx context.Context) (time.Duration, error) { return f.link.Ping(ctx) }
+func (f far) done() <-chan struct{}                           { return f.link.Done() }
+func (f far) err() error                                      { return f.link.Err() }
+func (f far) close() error                                    { return f.link.Close() }
+func (f far) log(context.Context, int) (string, error)        { return "", nil }
+
+// overLink has the commands of a machine run over a link.
+type overLink struct{ link *link.Link }
+
+// Run runs a command to its end.
+func (o overLink) Run(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer) error {
+	err := o.link.Run(ctx, link.Command{Line: line, Stdin: stdin, Stdout: stdout, Stderr: stderr})
+	var exit *link.ExitError
+	if !errors.As(err, &exit) {
+		return err
+	}
+	if exit.Signal != "" {
+		return &exitError{"signal " + exit.Signal}
+	}
+	return &exitError{"exit code " + strconv.Itoa(exit.Code)}
+}
+
+// Open starts a command.
+func (o overLink) Open(ctx context.Context, line string) (net.Conn, error) {
+	s, err := o.link.Open(ctx, line)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}

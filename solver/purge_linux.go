@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+
+	"github.com/mab-build/mab/sandbox"
+)
+
+// belongs reports whether a name in a state's directories is mab's.
+func belongs(name string) bool {
+	for _, known := range []string{
+		"cache.db", "configs", "emulators", "history.db", "net", "runc", "runc-", "settled", "solver.", "start.lock", "tmp", "unsettled",
+		"use.lock", "version", asidePrefix, "history", "claims", "scores",
+	} {
+		if name == known || strings.HasPrefix(name, known) && strings.HasSuffix(known, "-") || known == "solver." && strings.HasPrefix(name, known) {
+			return true
+		}
+	}
+	return false
+}
+
+// Purge stops the solver of a state and removes all that mab keeps there, the cache above all. While a build runs, or where somebody else
+// started the solver, it fails with a *UsedError, unless it is forced.
+func Purge(ctx context.Context, s State, force bool) error {
+	state, err := s.Resolve()
+	if err != nil {
+		return err
+	}
+	if _, err := os.Lstat(state.Root); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	lock, err := lockStarts(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if !force {
+		if err := unused(ctx, state); err != nil {
+			return err
+		}
+	}
+	if err := Stop(ctx, state); err != nil {
+		return err
+	}
+	held, err := acquire(ctx, state)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = held.Close() }()
+	if err := Sweep(ctx, state); err == nil || os.Geteuid() == 0 {
+		return err
+	}
+	return sweepInside(ctx, state)
+}
+
+// UsedError is a solver that somebody needs.
+type UsedError struct{ why string }
+
+func (e *UsedError) Error() string { return "removing the solver's state: " + e.why }
+
+// Hint says how to go on.
+func (e *UsedError) Hint() string { return "wait for its end, or remove it all the same with --force" }
+
+// unused fails if somebody needs the running solver.
+func unused(ctx context.Context, state State) error {
+	c, info, err := try(ctx, state)
+	var wrong *wrongSolverError
+	if errors.As(err, &wrong) {
+		return err
+	}
+	if err != nil {
+		return nil //nolint:nilerr // none runs
+	}
+	defer func() { _ = c.Close() }()
+	if info.Mab != "" && !info.OnDemand {
+		return &UsedError{"somebody runs mab serve there"}
+	}
+	busy, err := c.busy(ctx)
+	if busy {
+		return &UsedError{"a build runs"}
+	}
+	return err
+}
+
+// Sweep removes what mab keeps in a state, which nobody may be using. Files of other ids only a sandbox can remove, in which this user
+// has them.
+func Sweep(ctx context.Context, s State) error {
+	state, err := s.Resolve()
+	if err != nil {
+		return err
+	}
+	var failed error
+	for _, dir := range []string{state.Root, state.Runtime} {
+		entries, err := os.ReadDir(dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			failed = errors.Join(failed, err)
+		}
+		for _, e := range entries {
+			if !belongs(e.Name()) {
+				continue
+			}
+			path := filepath.Join(dir, e.Name())
+			if e.IsDir() {
+				err = removeTree(ctx, path)
+			} else {
+				err = os.Remove(path)
+			}
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				failed = errors.Join(failed, err)
+			}
+		}
+		// What somebody else has put there stays, and so does a directory that the system made.
+		_ = os.Remove(dir)
+	}
+	if failed != nil {
+		return fmt.Errorf("removing the solver's state: %w", failed)
+	}
+	return nil
+}
+
+// sweepInside runs mab agent sweep in a sandbox.
+func sweepInside(ctx context.Context, state State) error {
+	// The sandbox is killed when the thread that started it ends.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var said strings.Builder
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = read.Close() }()
+	child, err := sandbox.Start(sandbox.Config{
+		Args: []string{"agent", "sweep", "--root", state.Root, "--runtime", state.Runtime}, Dir: "/", Stderr: write,
+	})
+	_ = write.Close()
+	if err != nil {
+		return err
+	}
+	stop := context.AfterFunc(ctx, func() { _ = child.Process.Kill() })
+	defer stop()
+	buf := make([]byte, 4<<10)
+	for {
+		n, err := read.Read(buf)
+		said.Write(buf[:n])
+		if err != nil {
+			break
+		}
+	}
+	if err := child.Wait(); err != nil {
+		return fmt.Errorf("removing the solver's state: %w: %s", err, strings.TrimSpace(said.String()))
+	}
+	return ctx.Err()
+}
