@@ -37,7 +37,17 @@ type absence struct {
 	took  time.Duration
 }
 
-func (a absence) String() string { return fmt.Sprintf("%s takes no part: %v", a.entry.Name, a.err) }
+// String says so in a line, with what mends it.
+func (a absence) String() string {
+	text := "not used: " + a.err.Error()
+	if a.entry.URL == nodes.Local {
+		text = nodes.Local + " is " + text
+	}
+	if mend := hints([]error{a.err}); mend != "" {
+		text += "; mend: " + mend
+	}
+	return strings.ReplaceAll(text, "\n", "; ")
+}
 
 // open reaches one node and asks it what it can.
 func open(ctx context.Context, c LookConfig, e nodes.Entry) (*member, error) {

@@ -59,7 +59,17 @@ func (o *options) reaching(n *nodeOptions) (nodes.Config, error) {
 	if n.reach.Timeout <= 0 {
 		return nodes.Config{}, usage{errTimeout, "write a time such as 10s or 1m"}
 	}
+	config, err := readConfig()
+	if err != nil {
+		return nodes.Config{}, err
+	}
+	portable, err := config.Portable()
+	if err != nil {
+		return nodes.Config{}, err
+	}
 	out := n.reach
+	out.Solver = nodes.SolverConfig(portable)
+	out.Version = version
 	out.Ask = ask()
 	out.Note = func(text string) { o.note("%s", text) }
 	return out, nil
