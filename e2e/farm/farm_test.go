@@ -212,7 +212,11 @@ func faults(t *testing.T, f *farm.Farm) {
 	t.Run("a slow link", func(t *testing.T) {
 		must(t, one.Shape(t.Context(), 20))
 		began := time.Now()
+		_, before := one.Traffic()
 		copied(t, f, 2500000)
+		if _, after := one.Traffic(); after-before < 2500000 || after-before > 3000000 {
+			t.Errorf("2500000 bytes made %d on the link", after-before)
+		}
 		if took := time.Since(began); took < 900*time.Millisecond {
 			t.Errorf("20 Mbit took %v", took)
 		}

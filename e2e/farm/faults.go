@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 )
 
@@ -69,4 +70,21 @@ func (zeros) Read(p []byte) (int, error) {
 func (h *Host) Kill(ctx context.Context, pid int) error {
 	_, err := h.Run(ctx, "kill", "-9", fmt.Sprint(pid))
 	return err
+}
+
+// Traffic is how many bytes have come to the host over its link, and how many it has sent.
+func (h *Host) Traffic() (received, sent int64) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/dev", h.holder.pid()))
+	if err != nil {
+		return 0, 0
+	}
+	for line := range strings.Lines(string(text)) {
+		// The columns are those of proc_pid_net(5): eight for what came, then those for what went.
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if fields := strings.Fields(rest); name == "eth0" && len(fields) > 8 {
+			received, _ = strconv.ParseInt(fields[0], 10, 64)
+			sent, _ = strconv.ParseInt(fields[8], 10, 64)
+		}
+	}
+	return received, sent
 }

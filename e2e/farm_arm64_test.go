@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mab-build/mab/e2e/bases"
+	vm "github.com/mab-build/mab/e2e/machine"
+)
+
+// TestFarmArm64: a machine with another CPU and kernel that has nothing but sshd becomes a node.
+func TestFarmArm64(t *testing.T) {
+	need(t, "qemu-system-aarch64", "apt-get", "dpkg-deb", "mke2fs")
+	program := release(t, "arm64")
+	image, err := vm.Build(t.Context(), bases.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := vm.Start(t.Context(), image, vm.StartConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("the console's end:\n%s", m.Console())
+		}
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	address := strings.Replace(registry(t), "localhost:", "127.0.0.1:", 1)
+	if err := m.Forward(address, address); err != nil {
+		t.Fatal(err)
+	}
+	l := newLab(t)
+	home := t.TempDir()
+	ssh := filepath.Join(home, ".ssh")
+	sound(t, os.Mkdir(ssh, 0o700))
+	sound(t, os.WriteFile(filepath.Join(ssh, "id_ed25519"), m.ClientKey(), 0o600))
+	sound(t, os.WriteFile(filepath.Join(ssh, "known_hosts"), []byte(m.KnownHosts()), 0o600))
+	l.env = append(l.env, "HOME="+home, "SSH_AUTH_SOCK=", "MAB_NODES=", "MAB_NODES_FILE="+filepath.Join(l.root, "nodes.toml"), "MAB_DIST="+filepath.Dir(program))
+	f := &farmLab{lab: l}
+	t.Run("it is added", func(t *testing.T) {
+		l := f.on(t)
+		began := time.Now()
+		l.must("nodes", "add", "vm", "ssh://root@"+m.Addr())
+		t.Logf("it took %v", time.Since(began).Round(100*time.Millisecond))
+		text := l.must("nodes", "inspect", "vm", "--json")
+		for _, word := range []string{"linux/arm64", "linux/arm/v7", "native"} {
+			if !strings.Contains(text, word) {
+				t.Errorf("no %s in %s", word, text)
+			}
+		}
+	})
+	const two = "linux/amd64,linux/arm64"
+	t.Run("each platform where it is native", func(t *testing.T) {
+		l := f.on(t)
+		platforms := two + ",linux/arm/v7"
+		ref := l.must(l.farmBuild(registry(t)+"/vm/app:1", platforms, l.context(arm64Every(t)))...)
+		index := pull(t, ref)
+		got := map[string]string{}
+		for _, p := range strings.Split(platforms, ",") {
+			got[p] = rootfsOf(t, imageOf(t, index, p)).text(t, "machine") + " " + l.where()[p]
+		}
+		want := map[string]string{
+			"linux/amd64": "x86_64 local native", "linux/arm64": "aarch64 vm native",
+			// The CPU runs it, and the kernel says its own name.
+			"linux/arm/v7": "aarch64 vm native",
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("(-want +got):\n%s", diff)
+		}
+	})
+	t.Run("the link is cut in the middle", func(t *testing.T) {
+		l := f.on(t)
+		ref := registry(t) + "/vm/cut:1"
+		build := l.start(l.farmBuild(ref, two, l.archContext("cut", "sleep 5"))...)
+		guestRuns(t, m, "sleep 5")
+		out, err := m.SSH(t.Context(), "sh", "-c", `kill -9 $(pgrep -f 'mab.* agent connect') $(pgrep -f ' serve')`)
+		if err != nil || out.Code != 0 {
+			t.Fatalf("%v %+v", err, out)
+		}
+		done := build.within(90 * time.Second)
+		if done.code != 0 {
+			t.Fatalf("exit code %d\n%s", done.code, done.stderr)
+		}
+		correct(t, strings.TrimSpace(done.stdout), two)
+		said(t, done, "on vm is planned anew")
+		if got := l.where()["linux/arm64"]; got != "local emulated" {
+			t.Errorf("it was built by %s", got)
+		}
+	})
+	t.Run("it comes back", func(t *testing.T) {
+		l := f.on(t)
+		correct(t, l.must(l.farmBuild(registry(t)+"/vm/back:1", two, l.archContext("back", ""))...), two)
+		if got := l.where()["linux/arm64"]; got != "vm native" {
+			t.Errorf("it was built by %s", got)
+		}
+	})
+	t.Run("it is killed, and nothing may take its place", func(t *testing.T) {
+		l := f.on(t)
+		ref := registry(t) + "/vm/killed:1"
+		build := l.start(l.farmBuild(ref, two, "--strategy", "native", l.archContext("killed", "sleep 5"))...)
+		guestRuns(t, m, "sleep 5")
+		sound(t, m.Close())
+		out := build.within(routed)
+		if out.code != 4 || out.stdout != "" {
+			t.Errorf("exit code %d, stdout %q", out.code, out.stdout)
+		}
+		said(t, out, "mab: error: ", "vm")
+		if exists(t, ref) {
+			t.Errorf("%s was written", ref)
+		}
+	})
+	t.Run("it is off, and emulation takes its place", func(t *testing.T) {
+		l := f.on(t)
+		correct(t, l.must(l.farmBuild(registry(t)+"/vm/off:1", two, l.archContext("off", ""))...), two)
+		if got := l.where()["linux/arm64"]; got != "local emulated" {
+			t.Errorf("it was built by %s", got)
+		}
+	})
+}
+
+// guestRuns waits until a process whose command line has a text runs in the machine.
+func guestRuns(t *testing.T, m *vm.Machine, text string) {
+	t.Helper()
+	eventually(t, 90*time.Second, fmt.Sprintf("%q runs in the machine", text), func() bool {
+		out, err := m.SSH(t.Context(), "pgrep", "-f", "["+text[:1]+"]"+text[1:])
+		return err == nil && out.Code == 0
+	})
+}
