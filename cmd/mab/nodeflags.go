@@ -68,7 +68,10 @@ func (o *options) reaching(n *nodeOptions) (nodes.Config, error) {
 		return nodes.Config{}, err
 	}
 	out := n.reach
-	out.Solver = nodes.SolverConfig(portable)
+	for _, text := range portable.Notes {
+		o.note("%s", text)
+	}
+	out.Solver = nodes.SolverConfig{Toml: portable.Toml, Files: portable.Files}
 	out.Version = version
 	out.Ask = ask()
 	out.Note = func(text string) { o.note("%s", text) }
