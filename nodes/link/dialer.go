@@ -115,18 +115,18 @@ func (d *dialer) shake(ctx context.Context, l *Link, h hop) (*ssh.Client, error)
 	if err == nil && ctx.Err() == nil {
 		return ssh.NewClient(conn, channels, requests), nil
 	}
-	var neg *ssh.AlgorithmNegotiationError
 	switch {
 	case ctx.Err() != nil && !l.conn.greeted.Load():
 		return nil, d.failure(ctx, h, "waiting for the SSH greeting of", err)
 	case ctx.Err() != nil:
 		return nil, d.failure(ctx, h, "logging in to", err)
 	case errors.As(err, &wrong):
-		wrong.Host, wrong.Address, wrong.Proxied = l.host, h.String(), len(l.clients) > 0 || h.command != ""
+		wrong.Host, wrong.Address = l.host, h.String()
+		wrong.Proxied, wrong.Login = len(l.clients) > 0 || h.command != "", d.route[len(d.route)-1].login()
 		return nil, wrong
 	case !l.conn.greeted.Load() && ended(err):
 		return nil, d.failure(ctx, h, "connecting to", &droppedError{said: string(l.conn.head), err: err})
-	case errors.As(err, &neg), !verified, ended(err):
+	case !verified, ended(err):
 		return nil, d.failure(ctx, h, "talking to", err)
 	}
 	return nil, d.refusal(h, wanted, err)
@@ -150,7 +150,7 @@ func (d *dialer) failure(ctx context.Context, h hop, doing string, err error) er
 	case errors.As(err, &config):
 		return err
 	}
-	return &UnreachableError{Host: host, Address: h.String(), Doing: doing, Err: err}
+	return &UnreachableError{Host: host, Address: h.String(), Doing: doing, Login: d.route[len(d.route)-1].login(), Err: err}
 }
 
 // refusal says why a server let nobody in.
@@ -174,17 +174,8 @@ func (d *dialer) refusal(h hop, wanted bool, err error) error {
 
 // login is how ssh is told of a server.
 func (h hop) login() string {
-	text := h.user + "@" + h.name
 	if h.port != 22 {
-		text = fmt.Sprintf("-p %d %s", h.port, text)
+		return fmt.Sprintf("-p %d %s@%s", h.port, quoted(h.user), quoted(h.name))
 	}
-	return quotedWords(text)
-}
-
-func quotedWords(text string) string {
-	words := strings.Fields(text)
-	for i, word := range words {
-		words[i] = quoted(word)
-	}
-	return strings.Join(words, " ")
+	return quoted(h.user) + "@" + quoted(h.name)
 }

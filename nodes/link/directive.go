@@ -40,47 +40,49 @@ func directives(text string) ([]directive, error) {
 	return list, nil
 }
 
+// blanks are what stands between arguments.
+const blanks = " \t\r"
+
 // words splits arguments as argv_split of OpenSSH does: quotes of both kinds group, a backslash takes away the meaning
 // of quotes, spaces and backslashes, and # begins a comment.
 func words(text string) ([]string, error) {
-	var (
-		list   []string
-		word   strings.Builder
-		inWord bool
-		quote  byte
-	)
+	var list []string
+	for {
+		text = strings.TrimLeft(text, blanks)
+		if text == "" || text[0] == '#' {
+			return list, nil
+		}
+		word, rest, err := firstWord(text)
+		if err != nil {
+			return nil, err
+		}
+		list, text = append(list, word), rest
+	}
+}
+
+func firstWord(text string) (word, rest string, err error) {
+	var out strings.Builder
+	var quote byte
 	for i := 0; i < len(text); i++ {
 		c := text[i]
-		blank := c == ' ' || c == '\t' || c == '\r'
 		switch {
 		case c == '\\' && i+1 < len(text) && escapable(text[i+1], quote):
 			i++
-			word.WriteByte(text[i])
-			inWord = true
+			out.WriteByte(text[i])
 		case quote != 0 && c == quote:
 			quote = 0
 		case quote == 0 && (c == '"' || c == '\''):
-			quote, inWord = c, true
-		case quote == 0 && blank:
-			if inWord {
-				list = append(list, word.String())
-			}
-			word.Reset()
-			inWord = false
-		case quote == 0 && c == '#' && !inWord:
-			return list, nil
+			quote = c
+		case quote == 0 && strings.IndexByte(blanks, c) >= 0:
+			return out.String(), text[i:], nil
 		default:
-			word.WriteByte(c)
-			inWord = true
+			out.WriteByte(c)
 		}
 	}
 	if quote != 0 {
-		return nil, fmt.Errorf("a quotation mark is missing in %q", text)
+		return "", "", fmt.Errorf("a quotation mark is missing in %q", text)
 	}
-	if inWord {
-		list = append(list, word.String())
-	}
-	return list, nil
+	return out.String(), "", nil
 }
 
 func escapable(c, quote byte) bool {

@@ -24,9 +24,9 @@ func (e *ConfigError) Hint() string { return e.Mend }
 type UnreachableError struct {
 	// Host is what the user named, Address user@host:port of where the way ended.
 	Host, Address string
-	// Doing is what was under way.
-	Doing string
-	Err   error
+	// Doing is what was under way, Login what ssh is told to go the same way.
+	Doing, Login string
+	Err          error
 }
 
 func (e *UnreachableError) Error() string {
@@ -39,7 +39,7 @@ func (e *UnreachableError) Lost() bool { return true }
 
 // Hint tells how to see what OpenSSH makes of it.
 func (e *UnreachableError) Hint() string {
-	return "see whether OpenSSH gets there: ssh -v " + e.Host + " true"
+	return "see whether OpenSSH gets there: ssh -v " + e.Login + " true"
 }
 
 // SilentError says that nothing came back in time.
@@ -60,8 +60,9 @@ type HostKeyError struct {
 	// Where are the places, FILE:LINE, that say so, and File is the known_hosts file that a mend would write to.
 	Where []string
 	File  string
-	// Proxied says that the server is behind others, so that ssh-keyscan does not get there.
+	// Proxied says that the server is behind others, so that ssh-keyscan does not get there; Login is what ssh is told to go the same way.
 	Proxied bool
+	Login   string
 	// Err says what is wrong with the host's certificate; nil if that is not the trouble.
 	Err error
 }
@@ -93,7 +94,7 @@ func (e *HostKeyError) Hint() string {
 	case e.Changed:
 		return fmt.Sprintf("if you know that it has a new key, forget the old one: ssh-keygen -R %s -f %s", quoted(e.Name), quoted(e.File))
 	case e.Proxied:
-		return "if the fingerprint is the host's own, give --accept-new-host-key, or run: ssh " + e.Host
+		return "if the fingerprint is the host's own, give --accept-new-host-key, or run: ssh " + e.Login
 	}
 	return fmt.Sprintf("if the fingerprint is the host's own, give --accept-new-host-key, or run: ssh-keyscan %s >> %s", e.scan(), quoted(e.File))
 }

@@ -146,25 +146,23 @@ func (k hostKeys) check(key ssh.PublicKey) *HostKeyError {
 	if len(k.hop.users) > 0 {
 		wrong.File = k.hop.users[0]
 	}
-	for _, line := range slices.Concat(k.about, k.bare) {
+	all := slices.Concat(k.about, k.bare)
+	for _, line := range all {
 		if line.marker == "revoked" && (line.is(plain) || (isCert && line.is(cert.SignatureKey))) {
 			wrong.Revoked = true
 			wrong.Where = append(wrong.Where, line.place)
 		}
 	}
-	if wrong.Revoked {
+	certified := func(line known) bool { return line.marker == "cert-authority" && line.is(cert.SignatureKey) }
+	switch {
+	case wrong.Revoked:
 		return wrong
-	}
-	if isCert && slices.ContainsFunc(slices.Concat(k.about, k.bare), func(line known) bool {
-		return line.marker == "cert-authority" && line.is(cert.SignatureKey)
-	}) {
+	case isCert && slices.ContainsFunc(all, certified):
 		if wrong.Err = checkCertificate(cert, k.hop.principal); wrong.Err == nil {
 			return nil
 		}
 		return wrong
-	}
-	isPlain := func(line known) bool { return line.marker == "" && line.is(plain) }
-	if slices.ContainsFunc(k.about, isPlain) {
+	case k.knows(plain):
 		return nil
 	}
 	for _, line := range k.about {
@@ -174,11 +172,14 @@ func (k hostKeys) check(key ssh.PublicKey) *HostKeyError {
 			wrong.File = line.file
 		}
 	}
-	// A key that is known of the host counts on every port of it, if none is known of that port.
-	if !wrong.Changed && slices.ContainsFunc(k.bare, isPlain) {
-		return nil
-	}
 	return wrong
+}
+
+// knows reports whether a key is the server's. One of its name without the port counts where none is known of that port.
+func (k hostKeys) knows(key ssh.PublicKey) bool {
+	is := func(line known) bool { return line.marker == "" && line.is(key) }
+	isPlain := func(line known) bool { return line.marker == "" }
+	return slices.ContainsFunc(k.about, is) || (!slices.ContainsFunc(k.about, isPlain) && slices.ContainsFunc(k.bare, is))
 }
 
 // checkCertificate is CertChecker's check for a host, whose names in the certificate may be patterns.
@@ -242,7 +243,8 @@ func (k hostKeys) verify(accept bool, note func(text string)) func(key ssh.Publi
 		if err := k.remember(key); err != nil {
 			return err
 		}
-		note(fmt.Sprintf("accepted the host key of %s, %s %s, and wrote it to %s", wrong.Name, wrong.Type, wrong.Fingerprint, wrong.File))
+		note(strings.TrimSuffix(fmt.Sprintf("accepted the host key of %s, %s %s, and wrote it to %s", wrong.Name, wrong.Type, wrong.Fingerprint,
+			wrong.File), ", and wrote it to "))
 		return nil
 	}
 }

@@ -37,7 +37,7 @@ func (i identity) is(key ssh.PublicKey) bool {
 type keyring struct {
 	ask     func(ctx context.Context, prompt string) (string, error)
 	files   map[string]identity
-	closers []io.Closer
+	closers []func()
 	// tried are the names of the keys that the last server was offered, problems why others were not, and mend what helps with those.
 	tried, problems []string
 	mend            string
@@ -45,14 +45,14 @@ type keyring struct {
 
 func (k *keyring) close() {
 	for _, c := range k.closers {
-		_ = c.Close()
+		c()
 	}
 }
 
 // signers returns what the server is offered, in the order of OpenSSH: certificates, keys of the agent that the user named, the agent's others, files.
 func (k *keyring) signers(ctx context.Context, h hop) []ssh.Signer {
 	k.tried, k.problems, k.mend = nil, nil, ""
-	held := k.agent(h)
+	held := k.agent(ctx, h)
 	var files []identity
 	for _, path := range h.keys {
 		if id, ok := k.file(ctx, path, h.named); ok {
@@ -105,17 +105,22 @@ func certifies(key ssh.PublicKey, id identity) bool {
 }
 
 // agent returns the keys of the user's agent.
-func (k *keyring) agent(h hop) []identity {
+func (k *keyring) agent(ctx context.Context, h hop) []identity {
 	socket := h.agent
 	if socket == "" {
 		return nil
 	}
-	conn, err := dialAgent(socket)
+	conn, err := dialAgent(ctx, socket)
 	if err != nil {
 		k.problems = append(k.problems, fmt.Sprintf("the agent does not answer: %v", err))
 		return nil
 	}
-	k.closers = append(k.closers, conn)
+	// An agent may be as silent as a server.
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	k.closers = append(k.closers, func() {
+		stop()
+		_ = conn.Close()
+	})
 	client := agent.NewClient(conn)
 	keys, err := client.List()
 	if err != nil {
@@ -129,16 +134,16 @@ func (k *keyring) agent(h hop) []identity {
 	}
 	list := make([]identity, 0, len(keys))
 	for i, signer := range signers {
-		list = append(list, identity{name: keys[i].Comment + " (agent)", public: signer.PublicKey(), signer: signer})
+		list = append(list, identity{name: "the agent's " + keys[i].Comment, public: signer.PublicKey(), signer: signer})
 	}
 	return list
 }
 
-func dialAgent(socket string) (io.ReadWriteCloser, error) {
+func dialAgent(ctx context.Context, socket string) (io.ReadWriteCloser, error) {
 	if runtime.GOOS == "windows" && strings.HasPrefix(socket, `\\`) {
 		return os.OpenFile(socket, os.O_RDWR, 0)
 	}
-	return (&net.Dialer{}).DialContext(context.Background(), "unix", socket)
+	return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 }
 
 // file returns the key of a file. Where only KEY.pub is there, it has no signer.

@@ -282,6 +282,7 @@ func await[T any](ctx context.Context, l *Link, run func() (T, error), drop func
 	var none T
 	if !l.spawn(func() {
 		value, err := run()
+		err = l.explain(err)
 		select {
 		case results <- result{value, err}:
 		case <-ctx.Done():
@@ -294,11 +295,23 @@ func await[T any](ctx context.Context, l *Link, run func() (T, error), drop func
 	}
 	select {
 	case r := <-results:
-		if lost := l.Err(); r.err != nil && lost != nil {
-			return none, lost
-		}
 		return r.value, r.err
 	case <-ctx.Done():
 		return none, ctx.Err()
 	}
+}
+
+// explain returns the link's own error for one that came of its end. A link that breaks ends what goes through it before it says so itself.
+func (l *Link) explain(err error) error {
+	var refused *ssh.OpenChannelError
+	if err == nil || errors.As(err, &refused) {
+		return err
+	}
+	if l.ask() != nil {
+		<-l.done
+	}
+	if ended := l.Err(); ended != nil {
+		return ended
+	}
+	return err
 }

@@ -58,7 +58,7 @@ func (l *Link) Run(ctx context.Context, c Command) error {
 		return fmt.Errorf("running %q on %s: %w", c.Line, l.host, ctx.Err())
 	case err != nil:
 		return err
-	case input != nil && !errors.Is(input, net.ErrClosed) && !errors.Is(input, io.EOF):
+	case input != nil && !errors.Is(input, net.ErrClosed) && !errors.Is(input, io.ErrClosedPipe):
 		return fmt.Errorf("giving %q on %s its input: %w", c.Line, l.host, input)
 	}
 	return nil

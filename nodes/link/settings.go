@@ -87,21 +87,30 @@ func (r *reader) read(files []string) (settings, error) {
 	}
 }
 
-// file takes the settings of a file. Active is whether the place that includes it is for this host.
-func (r *reader) file(path string, active bool, depth int) error {
+// load returns the lines of a file; none if it does not exist. Included files may also be unreadable, as for OpenSSH.
+func load(path string, depth int) ([]directive, error) {
 	if depth > maxIncludes {
-		return fmt.Errorf("reading %q: more than %d files include each other", path, maxIncludes)
+		return nil, fmt.Errorf("reading %q: more than %d files include each other", path, maxIncludes)
 	}
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) || (err != nil && depth > 0) {
-		return nil
+		return nil, nil
+	}
+	var list []directive
+	if err == nil {
+		list, err = directives(string(text))
 	}
 	if err != nil {
-		return fmt.Errorf("reading %q: %w", path, err)
+		return nil, fmt.Errorf("reading %q: %w", path, err)
 	}
-	list, err := directives(string(text))
+	return list, nil
+}
+
+// file takes the settings of a file. Active is whether the place that includes it is for this host.
+func (r *reader) file(path string, active bool, depth int) error {
+	list, err := load(path, depth)
 	if err != nil {
-		return fmt.Errorf("reading %q: %w", path, err)
+		return err
 	}
 	outer := active
 	for _, d := range list {
@@ -119,13 +128,12 @@ func (r *reader) file(path string, active bool, depth int) error {
 				return err
 			}
 		default:
-			if !active {
-				continue
-			}
-			if len(d.args) == 0 {
+			if active && len(d.args) == 0 {
 				return fmt.Errorf("reading %q: line %d: %s has no value", path, d.line, d.keyword)
 			}
-			r.found.put(d)
+			if active {
+				r.found.put(d)
+			}
 		}
 	}
 	return nil

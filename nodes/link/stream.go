@@ -107,7 +107,11 @@ func (s *Stream) attend() {
 		}
 	}
 	close(s.over)
-	s.out.fail(io.EOF)
+	err := io.ErrClosedPipe
+	if !s.told {
+		err = s.link.explain(err)
+	}
+	s.out.fail(err)
 }
 
 // receive moves what the program writes. Complained is closed when its stderr has ended.
@@ -138,13 +142,8 @@ func (s *Stream) result() error {
 	case s.line != "" && s.told && s.code == 0 && s.signal == "":
 		return io.EOF
 	case s.line == "" || !s.told:
-		// A link that breaks ends its channels before it says so itself.
-		if s.link.ask() != nil {
-			<-s.link.done
-			return s.link.Err()
-		}
-		if s.line == "" {
-			return io.EOF
+		if err := s.link.explain(io.EOF); err != io.EOF || s.line == "" {
+			return err
 		}
 		s.code = -1
 	}
@@ -164,7 +163,10 @@ func (s *Stream) send() {
 		n, err := s.channel.Write(bytes)
 		s.out.drop(n)
 		if err != nil {
-			s.out.fail(err)
+			if errors.Is(err, io.EOF) {
+				err = io.ErrClosedPipe
+			}
+			s.out.fail(s.link.explain(err))
 			return
 		}
 	}

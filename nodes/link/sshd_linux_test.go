@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 
-//go:build linux
-
 package link_test
 
 import (
@@ -19,7 +17,7 @@ import (
 )
 
 // need skips the test where a program is missing, and fails it where CI wants all.
-func need(t *testing.T, programs ...string) {
+func need(t testing.TB, programs ...string) {
 	t.Helper()
 	missing := ""
 	for _, program := range programs {
@@ -48,13 +46,13 @@ type sshd struct {
 }
 
 // keygen makes a key pair, and returns the path of the private half.
-func keygen(t *testing.T, path string, args ...string) string {
+func keygen(t testing.TB, path string, args ...string) string {
 	t.Helper()
 	run(t, "ssh-keygen", append([]string{"-q", "-f", path, "-C", filepath.Base(path)}, args...)...)
 	return path
 }
 
-func run(t *testing.T, program string, args ...string) string {
+func run(t testing.TB, program string, args ...string) string {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), program, args...)
 	out, err := cmd.CombinedOutput()
@@ -64,27 +62,8 @@ func run(t *testing.T, program string, args ...string) string {
 	return string(out)
 }
 
-func read(t *testing.T, path string) string {
-	t.Helper()
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return strings.TrimSpace(string(text))
-}
-
-func write(t *testing.T, path, text string) {
-	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // newSSHD starts a server that lets in the keys of DIR/authorized, with an ed25519 and an RSA host key. It ends with the test.
-func newSSHD(t *testing.T, config ...string) *sshd {
+func newSSHD(t testing.TB, config ...string) *sshd {
 	t.Helper()
 	need(t, "/usr/sbin/sshd", "ssh-keygen")
 	if err := os.MkdirAll("/run/sshd", 0o755); err != nil {
@@ -103,7 +82,7 @@ func newSSHD(t *testing.T, config ...string) *sshd {
 }
 
 // keys gives the server new host keys.
-func (s *sshd) keys(t *testing.T) {
+func (s *sshd) keys(t testing.TB) {
 	t.Helper()
 	for _, kind := range []string{"ed25519", "rsa"} {
 		path := filepath.Join(s.dir, "host_"+kind)
@@ -112,7 +91,7 @@ func (s *sshd) keys(t *testing.T) {
 	}
 }
 
-func (s *sshd) start(t *testing.T, config ...string) {
+func (s *sshd) start(t testing.TB, config ...string) {
 	t.Helper()
 	lines := append(config, fmt.Sprintf("Port %d", s.port), "ListenAddress 127.0.0.1", "HostKey "+s.dir+"/host_ed25519", "HostKey "+s.dir+"/host_rsa",
 		"AuthorizedKeysFile "+s.dir+"/authorized", "PasswordAuthentication no", "KbdInteractiveAuthentication no", "StrictModes no", "UsePAM no",
@@ -149,20 +128,20 @@ func (s *sshd) stop() {
 func (s *sshd) address() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
 
 // admit lets in a key.
-func (s *sshd) admit(t *testing.T, public string) {
+func (s *sshd) admit(t testing.TB, public string) {
 	t.Helper()
 	path := filepath.Join(s.dir, "authorized")
 	write(t, path, read(t, path)+"\n"+public+"\n")
 }
 
 // hostKey is a line for known_hosts.
-func (s *sshd) hostKey(t *testing.T, kind string) string {
+func (s *sshd) hostKey(t testing.TB, kind string) string {
 	t.Helper()
 	return fmt.Sprintf("[127.0.0.1]:%d %s\n", s.port, read(t, filepath.Join(s.dir, "host_"+kind+".pub")))
 }
 
 // config leads to the server with a home of its own, whose ssh_config is given, and that knows the server's ed25519 key.
-func (s *sshd) config(t *testing.T, sshConfig string) link.Config {
+func (s *sshd) config(t testing.TB, sshConfig string) link.Config {
 	t.Helper()
 	home := t.TempDir()
 	write(t, filepath.Join(home, ".ssh", "config"), sshConfig)
@@ -172,7 +151,7 @@ func (s *sshd) config(t *testing.T, sshConfig string) link.Config {
 }
 
 // dial makes a link that is closed with the test.
-func dial(t *testing.T, cfg link.Config) *link.Link {
+func dial(t testing.TB, cfg link.Config) *link.Link {
 	t.Helper()
 	l, err := link.Dial(t.Context(), cfg)
 	if err != nil {
@@ -187,7 +166,7 @@ func dial(t *testing.T, cfg link.Config) *link.Link {
 }
 
 // admitted is config with a key that the server lets in.
-func (s *sshd) admitted(t *testing.T, sshConfig string) link.Config {
+func (s *sshd) admitted(t testing.TB, sshConfig string) link.Config {
 	t.Helper()
 	cfg := s.config(t, sshConfig)
 	key := keygen(t, filepath.Join(cfg.Home, ".ssh", "id_ed25519"), "-t", "ed25519", "-N", "")

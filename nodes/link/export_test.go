@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package link
+
+import "time"
+
+// Words and Wildcard are words and wildcard.
+func Words(text string) ([]string, error) { return words(text) }
+func Wildcard(pattern, name string) bool  { return wildcard(pattern, name) }
+func Directives(text string) (int, error) { list, err := directives(text); return len(list), err }
+func ParseSpec(text string) (string, error) {
+	s, err := parseSpec(text)
+	return s.user + "|" + s.host, err
+}
+
+// Hop is what the tests look at of a hop.
+type Hop struct {
+	Server, Known, Principal, Network, Command, Agent, Strict string
+	Keys, Certificates, Users, Globals                        []string
+	Only, Hashed                                              bool
+	Timeout                                                   time.Duration
+}
+
+// Route returns the servers on the way that a Config goes.
+func Route(cfg Config) ([]Hop, error) {
+	d, err := newDialer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var list []Hop
+	for _, h := range d.route {
+		list = append(list, Hop{Server: h.String(), Known: h.known, Principal: h.principal, Network: h.network, Command: h.command,
+			Agent: h.agent, Strict: h.strict, Keys: h.keys, Certificates: h.certificates, Users: h.users, Globals: h.globals, Only: h.only,
+			Hashed: h.hashed, Timeout: h.timeout})
+	}
+	return list, nil
+}
