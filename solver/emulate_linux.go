@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"os"
 	"time"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -20,6 +21,8 @@ import (
 type EmulateConfig struct {
 	// Store has the emulators that mab installed.
 	Store emulation.Store
+	// Scores is a file of a solver's (see State.Scores): what it knows of how fast platforms run. Empty: nothing is known.
+	Scores string
 	// SkipVersions saves running each emulator with --version.
 	SkipVersions bool
 	// Log tells of emulators that are not used. Nil discards.
@@ -36,13 +39,14 @@ func Emulate(ctx context.Context, cfg EmulateConfig) ([]emulation.Support, error
 type emulators struct {
 	EmulateConfig
 	instance emulation.Instance // the zero value is the host's
+	scores   *scores
 }
 
 func newEmulators(cfg EmulateConfig) *emulators {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	e := &emulators{EmulateConfig: cfg}
+	e := &emulators{EmulateConfig: cfg, scores: loadScores(cfg.Scores, fixedMachine(os.DirFS("/")))}
 	if !sandbox.OwnUser() {
 		return e
 	}
@@ -74,7 +78,9 @@ func (e *emulators) survey(ctx context.Context, drop bool) ([]emulation.Support,
 			return nil, err
 		}
 	}
-	return emulation.Survey(ctx, emulation.SurveyConfig{Instance: e.instance, Find: find, SkipVersions: e.SkipVersions})
+	survey, err := emulation.Survey(ctx, emulation.SurveyConfig{Instance: e.instance, Find: find, SkipVersions: e.SkipVersions})
+	e.scores.fill(survey)
+	return survey, err
 }
 
 // abilities is a survey in the forms in which BuildKit carries it: the worker's platforms, this machine's own first, and a label.

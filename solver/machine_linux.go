@@ -5,6 +5,7 @@ package solver
 import (
 	"bufio"
 	"bytes"
+	"io"
 	"io/fs"
 	"math"
 	"path"
@@ -26,11 +27,22 @@ type machineReader struct {
 }
 
 func newMachineReader(files fs.FS, state string) *machineReader {
-	r := &machineReader{files: files, state: state}
-	r.fixed.Kernel = strings.TrimSpace(string(r.file("proc/sys/kernel/osrelease")))
-	r.fixed.Model = cpuModel(r.file("proc/cpuinfo"))
-	return r
+	return &machineReader{files: files, state: state, fixed: fixedMachine(files)}
 }
+
+// fixedMachine reads what does not change while the machine runs.
+func fixedMachine(files fs.FS) Machine {
+	kernel, _ := fs.ReadFile(files, "proc/sys/kernel/osrelease") // Without /proc there is nothing to tell.
+	out := Machine{Kernel: strings.TrimSpace(string(kernel))}
+	if cpus, err := files.Open("proc/cpuinfo"); err == nil {
+		out.Model = cpuModel(io.LimitReader(cpus, enoughCPUs))
+		_ = cpus.Close() // Only read.
+	}
+	return out
+}
+
+// enoughCPUs is what is read of /proc/cpuinfo, in bytes: all kinds of core of an ARM, but not all of 256 alike, of which each costs the kernel time.
+const enoughCPUs = 16 << 10
 
 // read looks anew at what changes.
 func (r *machineReader) read() Machine {
@@ -149,7 +161,7 @@ func number(text []byte) (int64, bool) {
 
 // cpuModel reads the name of the CPU out of /proc/cpuinfo, whose form each architecture of the kernel has for itself (its
 // arch/*/kernel, show_cpuinfo). Several kinds of core are joined by " + ". Empty if it is not told.
-func cpuModel(text []byte) string {
+func cpuModel(text io.Reader) string {
 	var kinds []string
 	add := func(kind string) {
 		for _, k := range kinds {
@@ -162,7 +174,7 @@ func cpuModel(text []byte) string {
 		}
 	}
 	named, implementer := "", ""
-	scanner := bufio.NewScanner(bytes.NewReader(text))
+	scanner := bufio.NewScanner(text)
 	for scanner.Scan() {
 		key, value, _ := strings.Cut(scanner.Text(), ":")
 		key, value = strings.TrimSpace(key), strings.TrimSpace(value)

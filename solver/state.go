@@ -75,6 +75,9 @@ func (s State) near() string { return filepath.Join(s.Runtime, "near.sock") }
 // Log is the path of the log of a solver that was started on demand.
 func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
 
+// Scores is the path of the file in which a solver keeps how fast programs of each platform run.
+func (s State) Scores() string { return filepath.Join(s.Root, "scores.json") }
+
 // Emulators is where the emulators are that mab took out of images.
 func (s State) Emulators() emulation.Store {
 	return emulation.Store{Dir: filepath.Join(s.Root, "emulators")}

@@ -14,11 +14,15 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/platforms"
 )
 
-// watch keeps what a solver can run up to date: a SIGHUP has it look for emulators anew.
+// watch keeps what a solver can run up to date: a SIGHUP has it look for emulators anew. When no build runs it finds out how fast platforms run.
 type watch struct {
 	emulators *emulators
+	// found is the last survey, and measure emulation.Score.
+	found   []emulation.Support
+	measure func(context.Context, platforms.Platform, string) (float64, error)
 	// judge makes of a survey what the solver says of itself.
 	judge   func([]emulation.Support) (*abilities, error)
 	able    atomic.Pointer[abilities]
@@ -30,7 +34,7 @@ type watch struct {
 func newWatch(ctx context.Context, cfg EmulateConfig, judge func([]emulation.Support) (*abilities, error)) (*watch, error) {
 	// BuildKit keeps a list of its own, and would take no other for 20 s.
 	archutil.CacheMaxAge = 0
-	w := &watch{emulators: newEmulators(cfg), judge: judge, hangups: make(chan os.Signal, 1)}
+	w := &watch{emulators: newEmulators(cfg), measure: emulation.Score, judge: judge, hangups: make(chan os.Signal, 1)}
 	if err := w.survey(ctx, true); err != nil {
 		return nil, err
 	}
@@ -49,6 +53,7 @@ func (w *watch) survey(ctx context.Context, drop bool) error {
 	if err != nil {
 		return err
 	}
+	w.found = survey
 	w.able.Store(able)
 	return nil
 }
@@ -56,12 +61,7 @@ func (w *watch) survey(ctx context.Context, drop bool) error {
 // follow surveys anew at each hangup until ctx ends. While a build is under way no handler is dropped: the next step of it may be
 // one that needs it.
 func (w *watch) follow(ctx context.Context) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-w.hangups:
-		}
+	for w.scoreUntil(ctx, w.hangups) {
 		builds := w.solves.count.Load()
 		if err := w.survey(ctx, builds == 0); err != nil {
 			w.emulators.Log.Warn("looking for emulators anew", "why", err)

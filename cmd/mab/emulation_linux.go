@@ -25,7 +25,7 @@ func listEmulation(ctx context.Context, asJSON bool, o *options) error {
 			return err
 		}
 		survey, err := solver.Emulate(ctx, solver.EmulateConfig{
-			Store: store, Log: slog.New(slog.NewTextHandler(o.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Store: store, Scores: state.Scores(), Log: slog.New(slog.NewTextHandler(o.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 		if err == nil {
 			err = printSurvey(o.std.out, survey, asJSON)
