@@ -66,7 +66,7 @@ func TestFarmArm64(t *testing.T) {
 	t.Run("each platform where it is native", func(t *testing.T) {
 		l := f.on(t)
 		platforms := two + ",linux/arm/v7"
-		ref := l.must(l.farmBuild(registry(t)+"/vm/app:1", platforms, l.context(arm64Every(t)))...)
+		ref := l.pushed(l.farmBuild(registry(t)+"/vm/app:1", platforms, l.context(arm64Every(t)))...)
 		index := pull(t, ref)
 		got := map[string]string{}
 		for _, p := range strings.Split(platforms, ",") {
@@ -102,7 +102,7 @@ func TestFarmArm64(t *testing.T) {
 	})
 	t.Run("it comes back", func(t *testing.T) {
 		l := f.on(t)
-		correct(t, l.must(l.farmBuild(registry(t)+"/vm/back:1", two, l.archContext("back", ""))...), two)
+		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/back:1", two, l.archContext("back", ""))...), two)
 		if got := l.where()["linux/arm64"]; got != "vm native" {
 			t.Errorf("it was built by %s", got)
 		}
@@ -124,7 +124,7 @@ func TestFarmArm64(t *testing.T) {
 	})
 	t.Run("it is off, and emulation takes its place", func(t *testing.T) {
 		l := f.on(t)
-		correct(t, l.must(l.farmBuild(registry(t)+"/vm/off:1", two, l.archContext("off", ""))...), two)
+		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/off:1", two, l.archContext("off", ""))...), two)
 		if got := l.where()["linux/arm64"]; got != "local emulated" {
 			t.Errorf("it was built by %s", got)
 		}

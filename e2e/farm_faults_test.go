@@ -175,7 +175,7 @@ func TestFarmFaults(t *testing.T) {
 	t.Run("all come back", func(t *testing.T) {
 		l := l.on(t)
 		const two = "linux/amd64,linux/arm64"
-		correct(t, l.must(append(l.farmBuild(registry(t)+"/faults/back:1", two, l.archContext(t.Name(), "sleep 2")), l.node("one", "two")...)...), two)
+		correct(t, l.pushed(append(l.farmBuild(registry(t)+"/faults/back:1", two, l.archContext(t.Name(), "sleep 2")), l.node("one", "two")...)...), two)
 		if got := l.nodesOf(); len(got) != 2 {
 			t.Errorf("nodes: %v", got)
 		}

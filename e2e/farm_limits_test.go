@@ -142,7 +142,7 @@ func TestFarmSlow(t *testing.T) {
 		sound(t, one.Shape(t.Context(), 20))
 		defer func() { sound(t, one.Shape(t.Context(), 0)) }()
 		args := l.farmBuild(registry(t)+"/slow/app:1", "linux/amd64", l.archContext("slow", "head -c 2000000 /dev/urandom > /noise"))
-		correct(t, l.must(append(args, l.node("one")...)...), "linux/amd64")
+		correct(t, l.pushed(append(args, l.node("one")...)...), "linux/amd64")
 	})
 	t.Run("100 ms there and back", func(t *testing.T) {
 		l := l.on(t)
@@ -150,7 +150,7 @@ func TestFarmSlow(t *testing.T) {
 		sound(t, err)
 		sound(t, os.WriteFile(l.KnownHosts(), []byte(one.HostKey(22)+one.HostKey(port)), 0o600))
 		args := l.farmBuild(registry(t)+"/slow/far:1", "linux/amd64", l.archContext("far", ""))
-		correct(t, l.must(append(args, "--node", fmt.Sprintf("far=ssh://root@%s:%d", one.Addr(), port))...), "linux/amd64")
+		correct(t, l.pushed(append(args, "--node", fmt.Sprintf("far=ssh://root@%s:%d", one.Addr(), port))...), "linux/amd64")
 	})
 }
 
@@ -244,7 +244,7 @@ func TestFarmBring(t *testing.T) {
 	})
 	t.Run("a registry that the node does not reach", func(t *testing.T) {
 		l := l.on(t)
-		warm := l.must(append(l.farmBuild(registry(t)+"/bring/warm:1", "linux/amd64", l.archContext("through", "")), l.node("one")...)...)
+		warm := l.pushed(append(l.farmBuild(registry(t)+"/bring/warm:1", "linux/amd64", l.archContext("through", "")), l.node("one")...)...)
 		correct(t, warm, "linux/amd64")
 		sound(t, one.StopForwarding(registry(t)))
 		ref := registry(t) + "/bring/through:1"

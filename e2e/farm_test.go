@@ -103,6 +103,18 @@ func (l *farmLab) farmBuild(ref, platforms string, more ...string) []string {
 	return append(args, more...)
 }
 
+// pushed runs a build of farmBuild, which must end well, and returns what it pushed. What it said is shown if the test fails.
+func (l *farmLab) pushed(args ...string) string {
+	l.t.Helper()
+	began := time.Now()
+	out := l.mab(args...)
+	l.t.Logf("mab %s\nexit code %d after %v\n%s", strings.Join(args, " "), out.code, time.Since(began).Round(10*time.Millisecond), out.stderr)
+	if out.code != 0 {
+		l.t.FailNow()
+	}
+	return strings.TrimSpace(out.stdout)
+}
+
 // where is the node that built each platform, and by which strategy, as the build that was last says.
 func (l *farmLab) where() map[string]string {
 	l.t.Helper()
@@ -170,7 +182,7 @@ func TestFarm(t *testing.T) {
 	ref := func(name string) string { return registry(t) + "/farm/" + name + ":1" }
 	t.Run("three platforms, two hosts and this machine", func(t *testing.T) {
 		l := l.on(t)
-		pushed := l.must(append(l.farmBuild(ref("spread"), three, l.archContext("spread", "sleep 2")), l.node("one", "two", "local")...)...)
+		pushed := l.pushed(append(l.farmBuild(ref("spread"), three, l.archContext("spread", "sleep 2")), l.node("one", "two", "local")...)...)
 		correct(t, pushed, three)
 		if got := l.nodesOf(); len(got) < 2 {
 			t.Errorf("all was built on %s", got)
@@ -178,7 +190,7 @@ func TestFarm(t *testing.T) {
 	})
 	t.Run("this machine takes no part that is not named", func(t *testing.T) {
 		l := l.on(t)
-		pushed := l.must(append(l.farmBuild(ref("remote"), three, l.archContext("remote", "sleep 2")), l.node("one", "two")...)...)
+		pushed := l.pushed(append(l.farmBuild(ref("remote"), three, l.archContext("remote", "sleep 2")), l.node("one", "two")...)...)
 		correct(t, pushed, three)
 		if diff := cmp.Diff([]string{"one", "two"}, l.nodesOf()); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
@@ -187,7 +199,7 @@ func TestFarm(t *testing.T) {
 	t.Run("a plain user of a host, by MAB_NODES", func(t *testing.T) {
 		l := l.on(t)
 		sub := l.setting("MAB_NODES=pi=" + l.Host("one").URL(farm.User))
-		correct(t, sub.must(l.farmBuild(ref("user"), "linux/amd64,linux/arm64", l.archContext("user", "chown 9:9 /arch"))...), "linux/amd64,linux/arm64")
+		correct(t, sub.pushed(l.farmBuild(ref("user"), "linux/amd64,linux/arm64", l.archContext("user", "chown 9:9 /arch"))...), "linux/amd64,linux/arm64")
 		if diff := cmp.Diff([]string{"pi"}, l.nodesOf()); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
@@ -200,7 +212,7 @@ func TestFarm(t *testing.T) {
 	})
 	t.Run("behind a jump host, by its name in ~/.ssh/config", func(t *testing.T) {
 		l := l.on(t)
-		correct(t, l.must(append(l.farmBuild(ref("jump"), "linux/amd64", l.archContext("jump", "")), "--node", "ssh://inner")...), "linux/amd64")
+		correct(t, l.pushed(append(l.farmBuild(ref("jump"), "linux/amd64", l.archContext("jump", "")), "--node", "ssh://inner")...), "linux/amd64")
 		if diff := cmp.Diff([]string{"inner"}, l.nodesOf()); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
@@ -251,7 +263,7 @@ func farmList(l *farmLab) {
 	}
 	ref := registry(l.t) + "/farm/saved:1"
 	const four = "linux/amd64,linux/arm64,linux/s390x,linux/riscv64"
-	correct(l.t, l.must(l.farmBuild(ref, four, l.archContext("saved", "sleep 2"))...), four)
+	correct(l.t, l.pushed(l.farmBuild(ref, four, l.archContext("saved", "sleep 2"))...), four)
 	if got := l.nodesOf(); !slices.Contains(got, "one") && !slices.Contains(got, "two") {
 		l.t.Errorf("saved nodes are not used: %v", got)
 	}
@@ -297,7 +309,7 @@ func farmCaches(l *farmLab) {
 	cache := registry(l.t) + "/farm/cache:1"
 	dir := l.archContext("cache", "")
 	args := l.farmBuild(registry(l.t)+"/farm/cached:1", two, "--cache-to", "type=registry,mode=max,ref="+cache, dir)
-	l.must(append(args, l.node("one", "two")...)...)
+	l.pushed(append(args, l.node("one", "two")...)...)
 	if got := l.nodesOf(); len(got) != 2 {
 		l.t.Logf("the cache is of one node only: %v", got)
 	}
