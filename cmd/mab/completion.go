@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
@@ -50,6 +51,12 @@ func completions() map[string]cobra.CompletionFunc {
 		"add-host":   cobra.NoFileCompletions,
 		"ulimit":     cobra.NoFileCompletions,
 		"ssh":        values("default"),
+		"node":       completeNodeList,
+		"slots":      cobra.NoFileCompletions,
+		"lines":      cobra.NoFileCompletions,
+
+		"connect-timeout": cobra.NoFileCompletions,
+		"tls-server-name": cobra.NoFileCompletions,
 	}
 }
 
@@ -109,4 +116,24 @@ func lists(all ...string) cobra.CompletionFunc {
 
 func directories(_ *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
 	return nil, cobra.ShellCompDirectiveFilterDirs
+}
+
+// nodeNames are those of the saved list, and local. A list that cannot be read offers nothing.
+func nodeNames() []string {
+	saved, _ := nodeList().Entries()
+	out := []string{nodes.Local}
+	for _, e := range saved {
+		out = append(out, e.Name)
+	}
+	return out
+}
+
+// completeNodes offers the name of a node as an argument.
+func completeNodes(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	return values(nodeNames()...)(cmd, args, begun)
+}
+
+// completeNodeList offers the names of nodes after the last comma.
+func completeNodeList(cmd *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	return lists(nodeNames()...)(cmd, args, begun)
 }

@@ -4,16 +4,25 @@ package main_test
 
 import (
 	"context"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	mab "github.com/mab-build/mab/cmd/mab"
+	"github.com/mab-build/mab/nodes"
 )
 
 // The numbers are cobra's ShellCompDirective: 0 files, 2 no space after it, 4 no files, 16 directories.
 func TestCompletion(t *testing.T) {
+	list := filepath.Join(t.TempDir(), "nodes.toml")
+	t.Setenv("MAB_NODES_FILE", list)
+	for _, name := range []string{"arm1", "big"} {
+		if err := (nodes.List{File: list}).Add(t.Context(), nodes.Entry{Name: name, URL: "ssh://" + name}); err != nil {
+			t.Fatal(err)
+		}
+	}
 	for _, test := range []struct{ rule, line, want string }{
 		{"a platform", "build --platform linux/arm", "linux/arm64 linux/arm/v7 linux/arm/v6 linux/arm/v5 :6"},
 		{"the next platform", "plan --platform linux/arm64,linux/arm", "linux/arm64,linux/arm/v7 linux/arm64,linux/arm/v6 linux/arm64,linux/arm/v5 :6"},
@@ -27,6 +36,8 @@ func TestCompletion(t *testing.T) {
 		{"a context", "build -q ", ":16"},
 		{"a Dockerfile", "build -f D", ":0"},
 		{"a command", "ca", "cache\tShow what the solver keeps, and remove it :4"},
+		{"a node", "nodes inspect l", "local :4"},
+		{"the next node", "build --node arm1,", "arm1,local arm1,big :6"},
 		{"no hidden flag", "cache prune --keep", ":4"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {

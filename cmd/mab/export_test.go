@@ -4,6 +4,8 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"io"
 
 	"github.com/sirupsen/logrus"
@@ -67,3 +69,20 @@ func ServeListening(from solver.Listening, args ...string) (solver.Listening, er
 	}
 	return s.listening(from)
 }
+
+// PrintNodes is printNodes.
+func PrintNodes(w io.Writer, found []coordinator.Found) error {
+	return printNodes(w, nodeReports(found))
+}
+
+// PrintNode is printNode.
+func PrintNode(w io.Writer, found coordinator.Found) error { return printNode(w, newNodeReport(found)) }
+
+// PrintNodeChecks prints what mab nodes check does, and returns its error.
+func PrintNodeChecks(w io.Writer, found []coordinator.Found) error {
+	reports := nodeReports(found)
+	return errors.Join(printNodeChecks(w, reports), sick(reports))
+}
+
+// NodeJSON is what --json has of a node.
+func NodeJSON(found coordinator.Found) ([]byte, error) { return json.Marshal(newNodeReport(found)) }
