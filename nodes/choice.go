@@ -63,6 +63,9 @@ func (c *chooser) add(word, where string) error {
 		switch {
 		case other == e:
 			return nil
+		case other.Name == e.Name && other.URL != e.URL && e.unnamed():
+			// As with two ports of one host.
+			e.Name = e.URL
 		case other.Name == e.Name:
 			return &inputError{fmt.Sprintf("understanding %s: %q names two nodes", where, e.Name), "call one of them otherwise: " + where + " NAME=URL"}
 		case other.URL == e.URL:
@@ -97,6 +100,12 @@ func (c *chooser) find(word, where string) (Entry, error) {
 	return Entry{}, c.unknown(word, where)
 }
 
+// unnamed reports whether nobody said what the node is called.
+func (e Entry) unnamed() bool {
+	at, err := ParseURL(e.URL)
+	return err == nil && e.Name == at.name()
+}
+
 func (c *chooser) unknown(word, where string) error {
 	text := fmt.Sprintf("there is no node %q", word)
 	switch {
@@ -118,7 +127,7 @@ func (c *chooser) unknown(word, where string) error {
 }
 
 // NewEntry makes a node of a URL, whose query may say for tcp: ca, cert, key and servername, as the fields of TLS. Without a name it is
-// called by its URL.
+// called by its host, or else by its URL.
 func NewEntry(name, address string) (Entry, error) {
 	out := Entry{Name: name}
 	plain, query := address, ""
@@ -130,12 +139,20 @@ func NewEntry(name, address string) (Entry, error) {
 		return Entry{}, err
 	}
 	if out.URL = at.String(); name == "" {
-		out.Name = out.URL
+		out.Name = at.name()
 	}
 	if err := out.TLS.parse(query); err != nil {
 		return Entry{}, &inputError{"understanding the node " + strconv.Quote(address) + ": " + err.Error(), tlsHint}
 	}
 	return out, out.check()
+}
+
+// name is what an endpoint is called that nobody gave a name.
+func (at Endpoint) name() string {
+	if host := strings.ToLower(at.Host); names.MatchString(host) && host != Local {
+		return host
+	}
+	return at.String()
 }
 
 const tlsHint = "mutual TLS takes ca, cert and key, PEM files, and servername where the certificate has another name: tcp://HOST:PORT?ca=FILE&cert=FILE&key=FILE"

@@ -18,7 +18,7 @@ var (
 )
 
 func TestChoose(t *testing.T) {
-	url := func(s string) nodes.Entry { return nodes.Entry{Name: s, URL: s} }
+	url := func(name, s string) nodes.Entry { return nodes.Entry{Name: name, URL: s} }
 	for _, test := range []struct {
 		rule  string
 		saved []nodes.Entry
@@ -31,7 +31,7 @@ func TestChoose(t *testing.T) {
 		{"nothing is named, and no solver runs here: this machine tells so", nil, "", nil, true, []nodes.Entry{mine}},
 		{"saved ones come after this machine", saved, "", nil, false, []nodes.Entry{mine, arm1, big}},
 		{"saved ones alone where no solver runs", saved, "", nil, true, []nodes.Entry{arm1, big}},
-		{"the environment is an exact list", saved, "ssh://a, ssh://b\n", nil, false, []nodes.Entry{url("ssh://a"), url("ssh://b")}},
+		{"the environment is an exact list", saved, "ssh://a, ssh://b\n", nil, false, []nodes.Entry{url("a", "ssh://a"), url("b", "ssh://b")}},
 		{"the environment names saved ones", saved, "big local", nil, false, []nodes.Entry{big, mine}},
 		{"an environment of spaces names nothing", saved, " ,\t", nil, false, []nodes.Entry{mine, arm1, big}},
 		{"flags are an exact list, in their order", saved, "ssh://a", []string{"big,local", "arm1"}, true, []nodes.Entry{big, mine, arm1}},
@@ -40,9 +40,11 @@ func TestChoose(t *testing.T) {
 		{"twice is once", saved, "", []string{"arm1", "arm1,ssh://pi@raspberry", "local,local"}, false, []nodes.Entry{arm1, mine}},
 		{"a name comes before what was saved under it", saved, "", []string{"arm1=ssh://other"}, false, []nodes.Entry{{Name: "arm1", URL: "ssh://other"}}},
 		{"TLS in the URL", nil, "", []string{"tcp://h:1?ca=/a%2Cb&cert=c&key=d&servername=e"}, false,
-			[]nodes.Entry{{Name: "tcp://h:1", URL: "tcp://h:1", TLS: nodes.TLS{CA: "/a,b", Cert: "c", Key: "d", ServerName: "e"}}}},
+			[]nodes.Entry{{Name: "h", URL: "tcp://h:1", TLS: nodes.TLS{CA: "/a,b", Cert: "c", Key: "d", ServerName: "e"}}}},
 		{"plain TCP on the loopback", nil, "", []string{"tcp://127.0.0.1:1", "tcp://[::1]:1", "tcp://localhost:1"}, false,
-			[]nodes.Entry{url("tcp://127.0.0.1:1"), url("tcp://[::1]:1"), url("tcp://localhost:1")}},
+			[]nodes.Entry{url("127.0.0.1", "tcp://127.0.0.1:1"), url("tcp://[::1]:1", "tcp://[::1]:1"), url("localhost", "tcp://localhost:1")}},
+		{"two ports of one host", nil, "", []string{"ssh://pi", "ssh://pi:2222"}, false,
+			[]nodes.Entry{url("pi", "ssh://pi"), url("ssh://pi:2222", "ssh://pi:2222")}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			got, err := nodes.Choose(test.saved, test.env, test.flags, !test.alone)
@@ -103,7 +105,7 @@ func TestFind(t *testing.T) {
 		{"arm1", arm1},
 		{"local", mine},
 		{"ssh://pi@raspberry", arm1},
-		{"ssh://h", nodes.Entry{Name: "ssh://h", URL: "ssh://h"}},
+		{"ssh://h", nodes.Entry{Name: "h", URL: "ssh://h"}},
 		{"x=ssh://h", nodes.Entry{Name: "x", URL: "ssh://h"}},
 	} {
 		t.Run(test.word, func(t *testing.T) {
