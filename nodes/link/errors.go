@@ -150,6 +150,12 @@ func (e *LostError) Unwrap() error { return e.Err }
 // Lost says that the node cannot be used.
 func (e *LostError) Lost() bool { return true }
 
+// endedError says in words what systems have several errors for.
+type endedError struct{ err error }
+
+func (e *endedError) Error() string { return "the other side ended it" }
+func (e *endedError) Unwrap() error { return e.err }
+
 // SessionsError says that the server opens no more sessions on this connection.
 type SessionsError struct {
 	Host, Address string

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/mab-build/mab/nodes/link"
 )
 
 func read(t testing.TB, path string) string {
@@ -26,4 +28,19 @@ func write(t testing.TB, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// dial makes a link that is closed with the test.
+func dial(t testing.TB, cfg link.Config) *link.Link {
+	t.Helper()
+	l, err := link.Dial(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return l
 }

@@ -78,15 +78,23 @@ func Dial(ctx context.Context, cfg Config) (*Link, error) {
 	ctx, d.patience = withPatience(ctx, d.cfg.Timeout)
 	defer d.patience.end()
 	defer d.keys.close()
+	var before error
 	for pause := 100 * time.Millisecond; ; pause *= 2 {
 		l, err := d.try(ctx)
-		if err == nil {
+		var (
+			dropped *droppedError
+			silent  *SilentError
+		)
+		switch {
+		case err == nil:
 			l.start(d.cfg.KeepAlive)
 			return l, nil
-		}
-		// A server with too many connections that are not logged in (MaxStartups) drops new ones before it greets.
-		var dropped *droppedError
-		if !errors.As(err, &dropped) {
+		case errors.As(err, &dropped):
+			// As a server does with too many connections that are not logged in (MaxStartups).
+			before = err
+		case before != nil && errors.As(err, &silent):
+			return nil, before
+		default:
 			return nil, err
 		}
 		select {
@@ -237,8 +245,8 @@ func (l *Link) listen(every time.Duration, beat chan<- struct{}) {
 }
 
 func (l *Link) lost(err error) error {
-	if err == nil {
-		err = errors.New("the server ended it")
+	if ended(err) {
+		err = &endedError{err}
 	}
 	return &LostError{Host: l.host, Address: l.address, Err: err}
 }

@@ -14,8 +14,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sessionTries is how often a session that the server refuses is asked for, with pauses of 50 ms and twice as much each time: 6 s in all.
-const sessionTries = 8
+// sessionTries is how often a session that the server refuses is asked for again, after 50 ms and then twice as long each time, 3.2 s in all
+// if none of the link's own ends.
+const sessionTries = 6
 
 // Command is a program on the other side.
 type Command struct {

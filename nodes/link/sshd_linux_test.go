@@ -150,21 +150,6 @@ func (s *sshd) config(t testing.TB, sshConfig string) link.Config {
 		Getenv: func(string) string { return "" }, Note: func(text string) { t.Log(text) }}
 }
 
-// dial makes a link that is closed with the test.
-func dial(t testing.TB, cfg link.Config) *link.Link {
-	t.Helper()
-	l, err := link.Dial(t.Context(), cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := l.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	return l
-}
-
 // admitted is config with a key that the server lets in.
 func (s *sshd) admitted(t testing.TB, sshConfig string) link.Config {
 	t.Helper()
