@@ -134,7 +134,10 @@ func (k *keyring) agent(ctx context.Context, h hop) []identity {
 	}
 	list := make([]identity, 0, len(keys))
 	for i, signer := range signers {
-		list = append(list, identity{name: "the agent's " + keys[i].Comment, public: signer.PublicKey(), signer: signer})
+		// The signer's own PublicKey does not tell a certificate from a key.
+		if public, err := ssh.ParsePublicKey(keys[i].Marshal()); err == nil {
+			list = append(list, identity{name: "the agent's " + keys[i].Comment, public: public, signer: signer})
+		}
 	}
 	return list
 }
