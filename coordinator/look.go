@@ -75,5 +75,10 @@ func (c LookConfig) ask(ctx context.Context, e nodes.Entry) (nodes.Info, error) 
 		_, err = m.client.Info(ctx)
 		m.Info.Latency = time.Since(began).Seconds()
 	}
+	if c.Measure && m.reached != nil && err == nil {
+		// One whose shell lacks a program for it is none the worse, and a link that was lost says so below.
+		m.Info.Up, m.Info.Down, _ = m.reached.Bandwidth(ctx)
+		err = m.reached.Err()
+	}
 	return m.Info, errors.Join(err, m.close())
 }
