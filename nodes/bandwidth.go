@@ -66,9 +66,8 @@ func rate(ctx context.Context, move func(ctx context.Context, size int64) error)
 	if err := move(timed, 0); err != nil {
 		return 0, err
 	}
-	overhead := time.Since(start)
-	last := 0.0
-	for size := int64(bandwidthBlock); ; {
+	overhead, last := time.Since(start), 0.0
+	for size, again := int64(bandwidthBlock), false; ; {
 		start := time.Now()
 		if err := move(timed, size); err != nil {
 			if last > 0 && ctx.Err() == nil && timed.Err() != nil {
@@ -76,12 +75,23 @@ func rate(ctx context.Context, move func(ctx context.Context, size int64) error)
 			}
 			return 0, err
 		}
-		took := max(time.Since(start)-overhead, time.Microsecond)
-		last = float64(size) / took.Seconds()
-		if took >= bandwidthEnough || size >= bandwidthMost {
+		all := time.Since(start)
+		overhead = min(overhead, all)
+		took := max(all-overhead, time.Microsecond)
+		found := float64(size) / took.Seconds()
+		if again {
+			found = max(found, last)
+		}
+		last = found
+		switch {
+		case took < bandwidthEnough && size < bandwidthMost:
+			size, again = nextSize(size, took), false
+		case size == bandwidthBlock && !again:
+			// A busy machine may take that long to start a program; it hardly does so twice.
+			again = true
+		default:
 			return last, nil
 		}
-		size = nextSize(size, took)
 	}
 }
 
