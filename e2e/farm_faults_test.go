@@ -83,8 +83,12 @@ func (l *farmLab) halted(build *running, names ...string) *farm.Host {
 				}
 			}
 		}
-		return found != nil || build.cmd.ProcessState != nil
+		_, born := stat(build.cmd.Process.Pid)
+		return found != nil || born == 0
 	})
+	if found == nil {
+		l.t.Fatalf("the build ended: %s", build.wait().stderr)
+	}
 	return found
 }
 
@@ -120,6 +124,7 @@ func TestFarmFaults(t *testing.T) {
 			build := l.start(append(l.farmBuild(ref, "linux/amd64", l.archContext(t.Name(), write)), l.node("one", "two")...)...)
 			h := l.halted(build, "one", "two")
 			began := time.Now()
+			defer f.undo(t, h)
 			f.do(t, h)
 			out := build.within(routed + 10*time.Second)
 			t.Logf("it ended after %v", time.Since(began).Round(100*time.Millisecond))
@@ -132,7 +137,6 @@ func TestFarmFaults(t *testing.T) {
 				t.Errorf("it was built by %s", got)
 			}
 			quiet(t, h)
-			f.undo(t, h)
 			quiet(t, l.other(h))
 		})
 		t.Run("in a step, and there is no other/"+f.name, func(t *testing.T) {
@@ -141,6 +145,7 @@ func TestFarmFaults(t *testing.T) {
 			const write = pause + " && head -c 3000000 /dev/urandom > /noise"
 			build := l.start(append(l.farmBuild(ref, "linux/amd64", l.archContext(t.Name(), write)), l.node("one")...)...)
 			h := l.halted(build, "one")
+			defer f.undo(t, h)
 			f.do(t, h)
 			out := build.within(routed)
 			if out.code != 4 || out.stdout != "" {
@@ -151,7 +156,6 @@ func TestFarmFaults(t *testing.T) {
 				t.Errorf("%s was written", ref)
 			}
 			quiet(t, h)
-			f.undo(t, h)
 		})
 	}
 	for _, f := range faults() {
@@ -230,6 +234,7 @@ func farmPushFault(l *farmLab, f fault) {
 		}
 		return h != nil
 	})
+	defer f.undo(t, h)
 	f.do(t, h)
 	out := build.within(routed + 20*time.Second)
 	if out.code != 0 {
@@ -238,5 +243,4 @@ func farmPushFault(l *farmLab, f fault) {
 		correct(t, strings.TrimSpace(out.stdout), "linux/amd64")
 	}
 	quiet(t, h)
-	f.undo(t, h)
 }
