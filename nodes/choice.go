@@ -187,26 +187,34 @@ func (e Entry) check() error {
 	if err != nil {
 		return err
 	}
-	whole := e.TLS.CA != "" && e.TLS.Cert != "" && e.TLS.Key != ""
-	text := ""
-	hint := nameHint
+	text, hint := e.TLS.wrong(at)
 	switch {
-	case e.Name == Local && at.Kind != Local, e.Name != Local && at.Kind == Local:
+	case (e.Name == Local) != (at.Kind == Local):
 		text, hint = "the name local and the URL local are this machine's, and go together", "call another machine otherwise; this one needs no name"
 	case e.Name != e.URL && !names.MatchString(e.Name):
-		text = fmt.Sprintf("%q is no name of a node", e.Name)
+		text, hint = fmt.Sprintf("%q is no name of a node", e.Name), nameHint
 	case e.Slots < 0:
 		text, hint = fmt.Sprintf("%d slots", e.Slots), "give it as many as it may build platforms at once, or none for as many as it has CPUs"
-	case e.TLS != (TLS{}) && at.Kind != TCP:
-		text, hint = "there is TLS by tcp only", "leave the certificates out"
-	case e.TLS != (TLS{}) && !whole:
-		text, hint = "its TLS is not complete", tlsHint
-	case at.Kind == TCP && !whole && !at.loopback():
-		text, hint = "without TLS whoever is between could run programs there", "give certificates: --tlscacert, --tlscert and --tlskey of mab nodes add, or "+e.URL+"?ca=FILE&cert=FILE&key=FILE; or let SSH guard it: ssh+unix://HOST/PATH"
-	default:
+	}
+	if text == "" {
 		return nil
 	}
 	return &inputError{"understanding the node " + strconv.Quote(e.shown()) + ": " + text, hint}
+}
+
+// wrong tells why an endpoint cannot be reached with these files, and the mend; empty if it can.
+func (t TLS) wrong(at Endpoint) (text, hint string) {
+	whole := t.CA != "" && t.Cert != "" && t.Key != ""
+	switch {
+	case t != (TLS{}) && at.Kind != TCP:
+		return "there is TLS by tcp only", "leave the certificates out"
+	case t != (TLS{}) && !whole:
+		return "its TLS is not complete", tlsHint
+	case at.Kind == TCP && !whole && !at.loopback():
+		return "without TLS whoever is between could run programs there", "give certificates: --tlscacert, --tlscert and --tlskey of mab nodes add, or " +
+			at.String() + "?ca=FILE&cert=FILE&key=FILE; or let SSH guard it: ssh+unix://HOST/PATH"
+	}
+	return "", ""
 }
 
 // shown is what a message calls the entry.

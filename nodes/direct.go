@@ -50,7 +50,8 @@ func dialDirect(ctx context.Context, e Entry, cfg Config) (net.Conn, error) {
 	}
 	out, err := greet(ctx, conn, guard)
 	if err != nil {
-		return nil, &directError{e, errors.Join(ended(ctx, err), conn.Close())}
+		_ = conn.Close()
+		return nil, &directError{e, ended(ctx, err)}
 	}
 	return out, nil
 }
@@ -162,7 +163,7 @@ func (e *silentError) Error() string { return fmt.Sprintf("it did not answer wit
 // Timeout says what it is, as a net.Error.
 func (*silentError) Timeout() bool { return true }
 
-// directError is why a solver could not be reached. It does not name the node.
+// directError is a solver that could not be reached, and why.
 type directError struct {
 	node Entry
 	err  error
@@ -181,14 +182,17 @@ func (e *directError) Error() string {
 		// The address is in the message already.
 		text = failed.Err.Error()
 	}
-	if e.node.Name == e.node.URL {
-		return text
+	if e.node.Name != e.node.URL {
+		text = e.node.URL + ": " + text
 	}
-	return e.node.URL + ": " + text
+	return fmt.Sprintf("node %q: %s", e.node.Name, text)
 }
 
 // Unwrap gives the cause.
 func (e *directError) Unwrap() error { return e.err }
+
+// Lost reports true: another node may do.
+func (*directError) Lost() bool { return true }
 
 // Hint says what to look at.
 func (e *directError) Hint() string {
@@ -199,7 +203,6 @@ func (e *directError) Hint() string {
 		expired  x509.CertificateInvalidError
 		plain    tls.RecordHeaderError
 		rejected *net.OpError
-		silent   *silentError
 	)
 	at, _ := ParseURL(e.node.URL)
 	switch {
@@ -219,10 +222,8 @@ func (e *directError) Hint() string {
 		return "become a member of the group that owns the socket, or have it served to another: mab serve --addr unix://PATH --group NAME"
 	case at.Kind == Unix && (errors.Is(e.err, fs.ErrNotExist) || errors.Is(e.err, syscall.ECONNREFUSED)):
 		return "start the solver that listens there: mab serve --addr " + e.node.URL + ", or buildkitd --addr " + e.node.URL
-	case errors.As(e.err, &silent), errors.Is(e.err, syscall.ECONNREFUSED):
-		return "see that a solver listens there, and that no firewall is between; where only SSH gets through: ssh://HOST"
-	case at.Kind == TCP && e.node.TLS == (TLS{}):
-		return "a solver that wants TLS needs certificates: --tlscacert, --tlscert and --tlskey of mab nodes add"
+	case at.Kind == TCP && e.node.TLS == (TLS{}) && !errors.Is(e.err, syscall.ECONNREFUSED):
+		return "if it wants TLS, give certificates: --tlscacert, --tlscert and --tlskey of mab nodes add, or ?ca=FILE&cert=FILE&key=FILE"
 	}
-	return ""
+	return "see that a solver listens there, and that no firewall is between; where only SSH gets through: ssh://HOST"
 }

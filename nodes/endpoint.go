@@ -133,32 +133,36 @@ func (p *parser) authority(s string) string {
 			return what
 		}
 	}
-	port, hasPort := "", false
-	switch bracketed := strings.HasPrefix(host, "["); {
-	case bracketed:
-		end := strings.IndexByte(host, ']')
-		if end < 0 {
-			return "a bracket is not closed"
-		}
-		port = host[end+1:]
-		if port, hasPort = strings.CutPrefix(port, ":"); !hasPort && port != "" {
-			return "after the bracket comes " + strconv.Quote(port)
-		}
-		address, err := netip.ParseAddr(strings.Replace(host[1:end], "%25", "%", 1))
-		if err != nil || !address.Is6() {
-			return strconv.Quote(host[1:end]) + " is no IPv6 address"
-		}
-		p.out.Host = address.String()
-	default:
-		if _, err := netip.ParseAddr(host); err == nil && strings.Contains(host, ":") {
-			p.hint = "an IPv6 address goes in brackets: " + string(p.scheme) + "://" + s[:len(s)-len(host)] + "[" + host + "]"
-			return "it has many colons"
-		}
-		p.out.Host, port, hasPort = strings.Cut(host, ":")
-		if what := hostName(p.out.Host); what != "" {
-			return what
-		}
+	if strings.HasPrefix(host, "[") {
+		return p.bracketed(host)
 	}
+	if _, err := netip.ParseAddr(host); err == nil && strings.Contains(host, ":") {
+		p.hint = "an IPv6 address goes in brackets: " + string(p.scheme) + "://" + s[:len(s)-len(host)] + "[" + host + "]"
+		return "it has many colons"
+	}
+	name, port, hasPort := strings.Cut(host, ":")
+	if what := hostName(name); what != "" {
+		return what
+	}
+	p.out.Host = name
+	return p.port(port, hasPort)
+}
+
+// bracketed takes an IPv6 address, and what follows it.
+func (p *parser) bracketed(s string) string {
+	host, rest, closed := strings.Cut(s[1:], "]")
+	if !closed {
+		return "a bracket is not closed"
+	}
+	port, hasPort := strings.CutPrefix(rest, ":")
+	if !hasPort && rest != "" {
+		return "after the bracket comes " + strconv.Quote(rest)
+	}
+	address, err := netip.ParseAddr(strings.Replace(host, "%25", "%", 1))
+	if err != nil || !address.Is6() {
+		return strconv.Quote(host) + " is no IPv6 address"
+	}
+	p.out.Host = address.String()
 	return p.port(port, hasPort)
 }
 
