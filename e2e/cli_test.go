@@ -42,6 +42,7 @@ func TestScripts(t *testing.T) {
 				}
 			})
 			env.Setenv("MAB_ROOT", root)
+			env.Setenv("MAB_NODES_FILE", "")
 			env.Setenv("BUILDKIT_PROGRESS", "plain")
 			return nil
 		},

@@ -21,17 +21,10 @@ const nameHint = "begin with a letter or a digit, and go on with these and . _ -
 // names in the same way, with spaces too; without those local, where a solver can run, and then the saved ones. Where nothing is named and
 // nothing saved it is local in any case. A node that is named twice is there once. It does no I/O; its errors have a Hint and count as wrong use.
 func Choose(saved []Entry, env string, flags []string, canLocal bool) ([]Entry, error) {
-	c := chooser{saved: saved}
-	for _, f := range flags {
-		for word := range strings.SplitSeq(f, ",") {
-			if err := c.add(word, "--node"); err != nil {
-				return nil, err
-			}
-		}
-	}
 	if len(flags) > 0 {
-		return c.out, nil
+		return choosing(saved, flags, "--node")
 	}
+	c := chooser{saved: saved}
 	for _, word := range strings.FieldsFunc(env, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
 		if err := c.add(word, "MAB_NODES"); err != nil {
 			return nil, err
@@ -44,6 +37,21 @@ func Choose(saved []Entry, env string, flags []string, canLocal bool) ([]Entry, 
 		c.out = append(c.out, Entry{Name: Local, URL: Local})
 	}
 	return append(c.out, saved...), nil
+}
+
+// Named returns the nodes of lists as Choose takes them, which are there for being named alone.
+func Named(saved []Entry, lists []string) ([]Entry, error) { return choosing(saved, lists, "") }
+
+func choosing(saved []Entry, lists []string, where string) ([]Entry, error) {
+	c := chooser{saved: saved}
+	for _, list := range lists {
+		for word := range strings.SplitSeq(list, ",") {
+			if err := c.add(word, where); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return c.out, nil
 }
 
 // Find is the one node that word names, as in Choose.
@@ -67,9 +75,9 @@ func (c *chooser) add(word, where string) error {
 			// As with two ports of one host.
 			e.Name = e.URL
 		case other.Name == e.Name:
-			return &inputError{fmt.Sprintf("understanding %s: %q names two nodes", where, e.Name), "call one of them otherwise: " + where + " NAME=URL"}
+			return wrongWord(where, strconv.Quote(e.Name)+" names two nodes", "call one of them otherwise: NAME=URL")
 		case other.URL == e.URL:
-			return &inputError{fmt.Sprintf("understanding %s: %q and %q are the same node, %s", where, other.Name, e.Name, e.URL), "name it once"}
+			return wrongWord(where, fmt.Sprintf("%q and %q are the same node, %s", other.Name, e.Name, e.URL), "name it once")
 		}
 	}
 	c.out = append(c.out, e)
@@ -107,23 +115,25 @@ func (e Entry) unnamed() bool {
 }
 
 func (c *chooser) unknown(word, where string) error {
-	text := fmt.Sprintf("there is no node %q", word)
-	switch {
-	case where != "":
-		text = fmt.Sprintf("understanding %s: %s", where, text)
-	case word == "":
-		text = "there is no node without a name"
-	}
+	text := fmt.Sprintf("there is no node %q", redact(word))
 	if strings.ContainsAny(word, "@:.") {
 		if _, err := ParseURL("ssh://" + word); err == nil {
-			return &inputError{text, "did you mean: ssh://" + word}
+			return wrongWord(where, text, "did you mean: ssh://"+word)
 		}
 	}
 	list := Local
 	for _, e := range c.saved {
 		list += ", " + e.Name
 	}
-	return &inputError{text, "the nodes: " + list + "; a URL such as ssh://HOST names one, too, and mab nodes add NAME ssh://HOST saves it"}
+	return wrongWord(where, text, "the nodes: "+list+"; a URL such as ssh://HOST names one, too, and mab nodes add NAME ssh://HOST saves it")
+}
+
+// wrongWord is an error in what came from where, if that is a thing of its own.
+func wrongWord(where, what, hint string) error {
+	if where != "" {
+		what = "understanding " + where + ": " + what
+	}
+	return &inputError{what, hint}
 }
 
 // NewEntry makes a node of a URL, whose query may say for tcp: ca, cert, key and servername, as the fields of TLS. Without a name it is

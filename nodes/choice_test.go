@@ -3,6 +3,7 @@
 package nodes_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,11 +66,12 @@ func TestWrongChoices(t *testing.T) {
 		{"no node of that name", "", "arm2", `understanding --node: there is no node "arm2"`, "the nodes: local, arm1, big; a URL such as ssh://HOST"},
 		{"no node of that name, in the environment", "arm2", "", `understanding MAB_NODES: there is no node "arm2"`, "mab nodes add"},
 		{"a host without its scheme", "", "pi@raspberry", `there is no node "pi@raspberry"`, "did you mean: ssh://pi@raspberry"},
+		{"a password without a scheme", "", "u:geheim@h", `there is no node "u:…@h"`, "the nodes: local"},
 		{"an empty flag", "", "", `there is no node ""`, "the nodes: local"},
 		{"an empty word", "", "arm1,", `there is no node ""`, "the nodes: local"},
 		{"a URL that is none", "", "docker://", "not there yet", "tcp://HOST:PORT"},
-		{"two of one name", "", "a=ssh://b,a=ssh://c", `"a" names two nodes`, "--node NAME=URL"},
-		{"a saved name for another", "", "arm1,arm1=ssh://c", `"arm1" names two nodes`, "--node NAME=URL"},
+		{"two of one name", "", "a=ssh://b,a=ssh://c", `understanding --node: "a" names two nodes`, "NAME=URL"},
+		{"a saved name for another", "", "arm1,arm1=ssh://c", `"arm1" names two nodes`, "NAME=URL"},
 		{"one machine twice", "", "arm1,x=ssh://pi@raspberry", `"arm1" and "x" are the same node`, "name it once"},
 		{"a capital", "", "Pi=ssh://h", `"Pi" is no name of a node`, "no capitals"},
 		{"no name before the =", "", "=ssh://h", "there is no name before the =", "NAME=URL"},
@@ -94,6 +96,18 @@ func TestWrongChoices(t *testing.T) {
 				t.Errorf("got %+v", got)
 			}
 		})
+	}
+}
+
+func TestNamed(t *testing.T) {
+	got, err := nodes.Named(saved, []string{"big,local", "arm1"})
+	if diff := cmp.Diff([]nodes.Entry{big, mine, arm1}, got); err != nil || diff != "" {
+		t.Errorf("error %v; want -, got +:\n%s", err, diff)
+	}
+	_, err = nodes.Named(saved, []string{"arm2"})
+	checkWrong(t, err, `there is no node "arm2"`, "the nodes: local, arm1, big")
+	if strings.Contains(err.Error(), "--node") {
+		t.Errorf("nobody gave the flag: %v", err)
 	}
 }
 

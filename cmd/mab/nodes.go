@@ -50,7 +50,10 @@ func (n *nodesCommand) all(named []string) ([]nodes.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nodes.Choose(saved, os.Getenv(nodesVariable), named, runtime.GOOS == "linux")
+	if len(named) > 0 {
+		return nodes.Named(saved, named)
+	}
+	return nodes.Choose(saved, os.Getenv(nodesVariable), nil, runtime.GOOS == "linux")
 }
 
 // one is the node that was named.

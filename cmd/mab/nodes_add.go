@@ -56,7 +56,10 @@ func (n *nodesAddCommand) run(ctx context.Context, name, url string) error {
 		return err
 	}
 	if n.noCheck {
-		return n.save(ctx, list, given)
+		if err := n.save(ctx, list, given); err != nil || !n.json {
+			return err
+		}
+		return printJSON(n.std.out, nodeReport{Entry: given, Status: nodeUnknown})
 	}
 	found, err := n.look(ctx, []nodes.Entry{given}, false)
 	if err != nil {

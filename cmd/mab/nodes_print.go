@@ -22,6 +22,7 @@ import (
 const (
 	nodeReady       = "ready"
 	nodeUnreachable = "unreachable"
+	nodeUnknown     = "unknown" // nobody looked
 )
 
 // nodeReport is a node as --json has it: docs/nodes.md tells the keys.
@@ -86,7 +87,10 @@ func printNodes(w io.Writer, reports []nodeReport) error {
 
 // reason is why a node is unreachable, and the mend.
 func reason(r nodeReport) string {
-	out := r.Name + ": " + strings.ReplaceAll(r.Error, "\n", "\n  ") + "\n"
+	out := strings.ReplaceAll(r.Error, "\n", "\n  ") + "\n"
+	if !strings.Contains(out, strconv.Quote(r.Name)) {
+		out = r.Name + ": " + out
+	}
 	if r.Hint != "" {
 		out += "  mend: " + strings.ReplaceAll(r.Hint, "\n", "\n  mend: ") + "\n"
 	}
@@ -184,6 +188,9 @@ func printNodeChecks(w io.Writer, reports []nodeReport) error {
 			continue
 		}
 		say("%-*s  %s\n", width, r.Name, strings.Join(verdict(r), ", "))
+		if list := scores(r.Info.Survey); len(list) > 0 {
+			say("%sscore: %s\n", indent, strings.Join(list, ", "))
+		}
 		for _, p := range r.Problems {
 			say("%sproblem: %s\n", indent, p.Problem)
 			if p.Mend != "" {
@@ -206,6 +213,20 @@ func verdict(r nodeReport) []string {
 	}
 	if r.Info.Down > 0 {
 		out = append(out, rate(r.Info.Down)+" down")
+	}
+	return out
+}
+
+// scores are those of the first platform of each architecture that has one.
+func scores(survey []emulation.Support) []string {
+	var out []string
+	seen := map[string]bool{}
+	for _, s := range survey {
+		if s.Score == 0 || seen[s.Platform.Architecture] {
+			continue
+		}
+		seen[s.Platform.Architecture] = true
+		out = append(out, fmt.Sprintf("%s %s %s", s.Platform, s.How, score(s)))
 	}
 	return out
 }

@@ -99,6 +99,7 @@ func TestPrintNodeChecks(t *testing.T) {
 	}{
 		{"all is well", found()[2:], "local  ok, linux/amd64/v2,linux/386, latency 42µs\n", 0},
 		{"a problem", []coordinator.Found{found()[0], found()[2]}, `pi     has problems, linux/arm64,linux/arm/v7 +1 emulated, latency 12.3ms, 40MB/s up, 50MB/s down
+       score: linux/amd64 emulated 12.3
        problem: linux/amd64/v2 runs there, but it is slow
        mend: get another
 local  ok, linux/amd64/v2,linux/386, latency 42µs
@@ -106,6 +107,7 @@ mab: error: 1 of 2 nodes have problems
 mab: hint: mend what is said above; builds use the other nodes until then
 `, 1},
 		{"one is gone", found(), `pi     has problems, linux/arm64,linux/arm/v7 +1 emulated, latency 12.3ms, 40MB/s up, 50MB/s down
+       score: linux/amd64 emulated 12.3
        problem: linux/amd64/v2 runs there, but it is slow
        mend: get another
 gone   unreachable: it is gone
