@@ -73,6 +73,9 @@ type Solve struct {
 
 	// ref is the build's name in the history, and sharedKey what local directories are known by. Empty: newRef's, the context's.
 	ref, sharedKey string
+	// evidence is what explains a failure. Nil: none is wanted.
+	evidence *evidence
+	count    tally
 }
 
 // Result is what a solve left behind.
@@ -97,6 +100,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.evidence = &evidence{}
 	opt, err := s.options(src)
 	if err != nil {
 		return nil, err
@@ -114,19 +118,18 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		}
 		return res, err
 	}
-	var count tally
-	resp, err := c.solve(ctx, opt, build, s.Display, &count)
+	resp, err := c.solve(ctx, opt, build, &s)
 	switch {
 	case errors.Is(stopped, errEnough):
 		return &Result{}, nil
 	case stopped != nil:
 		return nil, stopped
 	case err != nil:
-		return nil, c.explain(ctx, err)
+		return nil, c.explain(ctx, err, &s)
 	}
 	out, err := result(opt.Ref, resp)
 	if err == nil {
-		out.Steps, out.Cached = count.counts()
+		out.Steps, out.Cached = s.count.counts()
 	}
 	return out, err
 }
@@ -148,6 +151,7 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 	if err != nil {
 		return nil, err
 	}
+	s.evidence.targets = targets
 	if s.Decide == nil {
 		return res, nil
 	}
@@ -167,12 +171,16 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 // stopError is the decision not to go on.
 type stopError struct{ error }
 
-func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, display *Display, count *tally) (*client.SolveResponse, error) {
+func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, s *Solve) (*client.SolveResponse, error) {
 	var resp *client.SolveResponse
-	status, counted := make(chan *client.SolveStatus), make(chan *client.SolveStatus)
+	status := make(chan *client.SolveStatus)
 	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return display.follow(counted) })
-	group.Go(func() error { count.pass(status, counted); return nil })
+	group.Go(func() error {
+		return s.Display.follow(status, func(all *client.SolveStatus) {
+			s.evidence.see(all)
+			s.count.see(all)
+		})
+	})
 	group.Go(func() error {
 		var err error
 		resp, err = c.bk.Build(ctx, opt, "", build, status)
@@ -214,7 +222,7 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		Ref:                 cmp.Or(s.ref, newRef()),
 	}
 	for _, e := range s.Exports {
-		entry, err := e.entry()
+		entry, err := e.entry(s.evidence)
 		if err != nil {
 			return client.SolveOpt{}, err
 		}
@@ -223,7 +231,7 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	return opt, nil
 }
 
-func (e Export) entry() (client.ExportEntry, error) {
+func (e Export) entry(seen *evidence) (client.ExportEntry, error) {
 	out := client.ExportEntry{Type: e.Type, Attrs: e.Attrs, OutputDir: e.Dir}
 	if e.Blobs != "" {
 		store, err := local.NewStore(e.Blobs)
@@ -233,7 +241,13 @@ func (e Export) entry() (client.ExportEntry, error) {
 		out.OutputStore = store
 	}
 	if e.Tar != nil {
-		out.Output = func(map[string]string) (io.WriteCloser, error) { return e.Tar() }
+		out.Output = func(map[string]string) (io.WriteCloser, error) {
+			to, err := e.Tar()
+			if err != nil {
+				return nil, err
+			}
+			return observed{to, seen}, nil
+		}
 	}
 	return out, nil
 }

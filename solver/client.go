@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/content/proxy"
@@ -42,6 +43,8 @@ type Client struct {
 	held io.Closer
 	// link is the only connection. Nil: gRPC opens them.
 	link *link
+	// survey is what the solver said last of how it runs each platform.
+	survey atomic.Pointer[[]emulation.Support]
 }
 
 // Dial connects to a solver at a BuildKit address such as unix:///run/mab/solver.sock. The caller closes the client.
@@ -149,6 +152,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if info.Foreign = info.Mab == "" && labels[surveyLabel] == ""; info.Foreign {
 		info.Survey = foreignSurvey(info.Platforms)
 	}
+	c.survey.Store(&info.Survey)
 	if info.Running, err = c.running(ctx); err != nil {
 		return Info{}, err
 	}

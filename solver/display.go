@@ -120,17 +120,18 @@ func (s *screen) send(status *client.SolveStatus) {
 	s.feed <- status
 }
 
-// follow shows everything that comes, and returns when the channel is closed.
-func (d *Display) follow(status <-chan *client.SolveStatus) error {
+// follow shows everything that comes, has see look at it, too, and returns when the channel is closed.
+func (d *Display) follow(status <-chan *client.SolveStatus, see func(*client.SolveStatus)) error {
 	if d == nil {
-		for range status {
-			continue
+		for s := range status {
+			see(s)
 		}
 		return nil
 	}
 	stop := d.Open()
 	steps := newNodeSteps(d.node)
 	for s := range status {
+		see(s)
 		d.screen.send(steps.rename(s, time.Now()))
 	}
 	if rest := steps.unfinished(time.Now()); rest != nil {

@@ -5,11 +5,14 @@ package solver
 import (
 	"context"
 	"errors"
+	"io"
 	"os"
 
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
+
+	"github.com/mab-build/mab/emulation"
 )
 
 // Attrs is attrs.
@@ -107,7 +110,9 @@ func (c AttachConfig) Args(state State) []string { return c.args(state) }
 func NewStartError(err error, log string) error { return &startError{err, log} }
 
 // Follow is follow.
-func (d *Display) Follow(status <-chan *client.SolveStatus) error { return d.follow(status) }
+func (d *Display) Follow(status <-chan *client.SolveStatus) error {
+	return d.follow(status, func(*client.SolveStatus) {})
+}
 
 // NewResult is result.
 func NewResult(ref string, resp *client.SolveResponse) (*Result, error) { return result(ref, resp) }
@@ -130,4 +135,38 @@ func Handle(s State, format int, version string) (string, error) {
 		return "", err
 	}
 	return map[handling]string{useState: "use", setAside: "set aside"}[what], nil
+}
+
+// Witnessed is what was seen of a build that failed.
+type Witnessed struct {
+	Survey  []emulation.Support
+	Targets []Target
+	Exports []Export
+	Status  []*client.SolveStatus
+}
+
+// Failure explains the failure of such a build.
+func (s Witnessed) Failure(err error) *Failure {
+	solve := Solve{Exports: s.Exports, evidence: &evidence{targets: s.Targets}}
+	for _, status := range s.Status {
+		solve.evidence.see(status)
+	}
+	var c Client
+	c.survey.Store(&s.Survey)
+	var out *Failure
+	if !errors.As(c.explain(context.Background(), err, &solve), &out) {
+		return nil
+	}
+	return out
+}
+
+// TarOf is what BuildKit writes a tar export to, and tells whether it found no room.
+func TarOf(e Export) (io.WriteCloser, func() bool, error) {
+	seen := &evidence{}
+	entry, err := e.entry(seen)
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := entry.Output(nil)
+	return w, func() bool { return seen.here }, err
 }

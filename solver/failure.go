@@ -15,6 +15,8 @@ import (
 	"github.com/moby/buildkit/util/grpcerrors"
 	"github.com/opencontainers/go-digest"
 	"google.golang.org/grpc/codes"
+
+	"github.com/mab-build/mab/platforms"
 )
 
 // Failure is a build that failed on the solver.
@@ -22,12 +24,17 @@ type Failure struct {
 	err error
 	// lost is the end of the connection, which not every message shows.
 	lost bool
+	// here is a disk of this machine that is full; emulated is the platform of the step on that solver; seen is what the step wrote.
+	here, emulated bool
+	seen           testimony
 	// Source shows the lines of the Dockerfile that failed. Empty if none did.
 	Source string
 	// Base is the base image that lacks a platform which was asked for. Empty if that was not the reason.
 	Base string
 	// Step is the digest of the step that failed, as the graph has it. Empty if no step did.
 	Step digest.Digest
+	// Platform is the one whose code that step runs. Its zero value: not known.
+	Platform platforms.Platform
 }
 
 func (f *Failure) Error() string {
@@ -44,17 +51,6 @@ func (f *Failure) Unwrap() error { return f.err }
 func (f *Failure) Lost() bool {
 	code := grpcerrors.Code(f.err)
 	return f.lost || code == codes.Unavailable || code == codes.Canceled
-}
-
-// explain is explain for what failed while the connection ended, too.
-func (c *Client) explain(ctx context.Context, err error) error {
-	out := explain(ctx, err)
-	var failure *Failure
-	if c.link.lost() && errors.As(out, &failure) {
-		// What tells of a step came before the end.
-		failure.lost = failure.Step == ""
-	}
-	return out
 }
 
 // explain finds in BuildKit's error what a user needs. A build that was cancelled here is cancelled, whatever the solver said.

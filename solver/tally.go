@@ -10,17 +10,15 @@ import (
 // tally counts the steps of a solve, without those that BuildKit only shows, such as what it exports.
 type tally struct{ cached map[digest.Digest]bool }
 
-// pass counts what goes by.
-func (t *tally) pass(from <-chan *client.SolveStatus, to chan<- *client.SolveStatus) {
-	defer close(to)
-	t.cached = map[digest.Digest]bool{}
-	for s := range from {
-		for _, v := range s.Vertexes {
-			if v.Completed != nil && v.Error == "" && v.ProgressGroup == nil {
-				t.cached[v.Digest] = v.Cached
-			}
+// see counts the steps that a status tells of.
+func (t *tally) see(s *client.SolveStatus) {
+	if t.cached == nil {
+		t.cached = map[digest.Digest]bool{}
+	}
+	for _, v := range s.Vertexes {
+		if v.Completed != nil && v.Error == "" && v.ProgressGroup == nil {
+			t.cached[v.Digest] = v.Cached
 		}
-		to <- s
 	}
 }
 
