@@ -70,15 +70,15 @@ func bring(ctx context.Context, to carrier, p program, packed bool) error {
 	var stdout, stderr bytes.Buffer
 	var refused error
 	var sent string
-	group, ctx := errgroup.WithContext(ctx)
+	group, both := errgroup.WithContext(ctx)
 	group.Go(func() error {
-		refused = to.Run(ctx, bringLine(p, hex.EncodeToString(token), packed), r, &stdout, &stderr)
+		refused = to.Run(both, bringLine(p, hex.EncodeToString(token), packed), r, &stdout, &stderr)
 		// Who still writes must not wait for ever.
 		_ = r.CloseWithError(errEnded)
 		return nil
 	})
 	group.Go(func() (err error) {
-		sent, err = send(ctx, w, p, packed)
+		sent, err = send(both, w, p, packed)
 		_ = w.CloseWithError(err)
 		if errors.Is(err, errEnded) {
 			return nil

@@ -8,7 +8,7 @@ import (
 )
 
 // The scripts are for any POSIX shell, dash and busybox among them, and are handed over by the user's login shell, which may be any: a line
-// in single quotes, without the characters that some shell takes for its own there (', !, a backslash at its end, a newline).
+// in single quotes, without what some shell takes for its own there: ', a newline, two backslashes, and ! unless a space follows.
 
 // scriptPlaces makes the places where mab may be the positional parameters, the best first, and has two questions about them: whether
 // nobody but the user may write to a directory (one in /tmp may be somebody's trap), and how many KB are free.
@@ -34,9 +34,9 @@ const scriptBring = `umask 077; say() { echo; echo "` + Mark + `$*"; }; t=; ` +
 	`break; done; ` +
 	`[ -n "$t" ] || exit 1; ` +
 	`away() { rm -f "$t"; exit 1; }; trap away HUP INT TERM; ` +
-	`exec 3<&0; %[3]s <&3 >"$t" & g=$!; ` +
-	`( s=; end() { kill $s; exit; }; trap end TERM; o=; while :; do sleep 15 & s=$!; wait $s; n=$(wc -c <"$t"); ` +
-	`[ "$n" = "$o" ] && kill $g; o=$n; done ) </dev/null >/dev/null 2>&1 3<&- & w=$!; ` +
+	`exec 3<&0; %[3]s <&3 >"$t" & g=$! ; ` +
+	`( s=; end() { kill $s; exit; }; trap end TERM; o=; while :; do sleep 15 & s=$! ; wait $s; n=$(wc -c <"$t"); ` +
+	`[ "$n" = "$o" ] && kill $g; o=$n; done ) </dev/null >/dev/null 2>&1 3<&- & w=$! ; ` +
 	`wait $g; r=$?; kill $w; exec 3<&-; ` +
 	`if [ $r -ne 0 ]; then a=$(room "$p"); say broken $r "$a" "$p"; away; fi; ` +
 	`chmod 700 "$t"; "$t" agent install %[4]s 2>&1; r=$?; [ $r -eq 0 ] || { say damaged $r "$p"; away; }`

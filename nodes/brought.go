@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -24,9 +25,29 @@ type machine interface {
 // brought is a machine that mab is brought to when it is not there.
 type brought struct {
 	machine
-	cfg Config
+	name string
+	cfg  Config
 	// programs returns those that there are.
 	programs func() ([]program, error)
+
+	mu    sync.Mutex
+	noted map[string]bool
+}
+
+func newBrought(m machine, name string, cfg Config) *brought {
+	return &brought{machine: m, name: name, cfg: cfg, noted: map[string]bool{}, programs: sync.OnceValues(func() ([]program, error) {
+		return findPrograms(context.Background(), cfg.Programs)
+	})}
+}
+
+// note tells the user once what the node has to say, with each connection.
+func (b *brought) note(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.noted[text] && b.cfg.Note != nil {
+		b.cfg.Note(fmt.Sprintf("node %q: %s", b.name, text))
+	}
+	b.noted[text] = true
 }
 
 // startWait is how long the mab on a node may take to start the solver, once it has answered: that has a limit of its own for it.
@@ -55,6 +76,7 @@ func (b *brought) bring(ctx context.Context, f facts) error {
 	if err != nil {
 		return err
 	}
+	b.note(fmt.Sprintf("sending mab there (%d MB)", p.size>>20))
 	return bring(ctx, b.machine, p, f.gzip)
 }
 
@@ -91,7 +113,7 @@ func (b *brought) connect(ctx context.Context) (_ net.Conn, err error) {
 			return nil, b.explain(ctx, err, l.noise.String(), stderrOf(conn))
 		}
 		for _, n := range answer.Notes {
-			b.cfg.note(n)
+			b.note(n)
 		}
 		if answer.Ready {
 			return &joined{Conn: conn, r: l.r}, conn.SetDeadline(time.Time{})
@@ -159,12 +181,12 @@ func explainSilence(err error, noise, wrote string, waited time.Duration) error 
 	var lost interface{ Lost() bool }
 	said := tidy(noise, wrote)
 	switch {
+	case errors.As(err, &lost):
+		return err
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return trouble{fmt.Errorf("its login shell did not answer within %s%s", waited, after(said)), "allow it more time: --connect-timeout 30s"}
 	case errors.Is(err, errTooMuch):
-		return trouble{fmt.Errorf("its login shell prints too much before the command that it was given%s", after(said)), shellHint}
-	case errors.As(err, &lost):
-		return err
+		return trouble{fmt.Errorf("its login shell prints too much before it runs a command%s", after(said)), shellHint}
 	}
 	return trouble{fmt.Errorf("its login shell did not run sh%s", after(said)), shellHint}
 }
@@ -208,6 +230,8 @@ func (b *brought) ask(ctx context.Context, args string) (Answer, error) {
 }
 
 func (b *brought) log(ctx context.Context, lines int) (string, error) {
+	ctx, cancel := context.WithTimeout(ctx, startWait)
+	defer cancel()
 	a, err := b.ask(ctx, "logs --lines "+strconv.Itoa(lines))
 	return a.Log, err
 }

@@ -17,13 +17,27 @@ func ExitError(how string) error { return &exitError{how} }
 // Over reaches a node whose commands a machine runs.
 func Over(ctx context.Context, name string, m Shell, cfg Config) (*Reached, error) {
 	e := Entry{Name: name, URL: "ssh://" + name}
-	w := linked{brought: newBrought(m, cfg), link: nowhere{}}
+	w := linked{brought: newBrought(m, name, cfg), link: nowhere{}}
 	r, err := reachBy(ctx, e, w)
 	if err != nil {
 		return nil, named(e, err)
 	}
 	return r, nil
 }
+
+// PurgeOver purges a node whose commands a machine runs.
+func PurgeOver(ctx context.Context, name string, m Shell, cfg Config) error {
+	return newBrought(m, name, cfg).purge(ctx, true)
+}
+
+// Lines are the command lines that are given to login shells.
+func Lines() []string {
+	p := program{arch: "arm64", digest: "0123", size: 1}
+	return []string{runLine([]program{p}, "connect"), bringLine(p, "abcd", true), bringLine(p, "abcd", false)}
+}
+
+// ArchOf is archOf.
+func ArchOf(machine string) (string, bool) { return archOf(machine) }
 
 type nowhere struct{}
 

@@ -124,7 +124,7 @@ func (digests) note(path string) string {
 // keep writes to a name of its own first: another mab may read it meanwhile.
 func (digests) keep(note string, e digestEntry) {
 	text, err := json.Marshal(e)
-	if err != nil || os.MkdirAll(filepath.Dir(note), 0o700) != nil {
+	if err != nil || note == "" || os.MkdirAll(filepath.Dir(note), 0o700) != nil {
 		return
 	}
 	f, err := os.CreateTemp(filepath.Dir(note), ".new-")

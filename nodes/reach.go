@@ -63,12 +63,6 @@ func (c Config) timeout() time.Duration {
 	return c.Timeout
 }
 
-func (c Config) note(text string) {
-	if c.Note != nil {
-		c.Note(text)
-	}
-}
-
 // Reach connects to a node, brings mab there if the endpoint needs it, and has its solver started. The local node is not reached by it.
 // Errors name the node, and have a Hint where the user can mend it.
 func Reach(ctx context.Context, e Entry, cfg Config) (*Reached, error) {
@@ -95,7 +89,7 @@ func wayTo(ctx context.Context, e Entry, cfg Config) (way, error) {
 	}
 	switch at.Kind {
 	case SSH, SSHUnix:
-		return reachLink(ctx, at, cfg)
+		return reachLink(ctx, cmp.Or(e.Name, e.URL), at, cfg)
 	case Unix, TCP:
 		return direct{e, cfg}, nil
 	}

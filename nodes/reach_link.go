@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"strconv"
-	"sync"
 	"time"
 
 	"github.com/mab-build/mab/nodes/link"
@@ -24,7 +23,7 @@ type connection interface {
 }
 
 // reachLink connects by SSH to where an entry of the kinds SSH and SSHUnix is.
-func reachLink(ctx context.Context, at Endpoint, cfg Config) (way, error) {
+func reachLink(ctx context.Context, name string, at Endpoint, cfg Config) (way, error) {
 	l, err := link.Dial(ctx, link.Config{
 		Host: at.Host, User: at.User, Port: at.Port,
 		Timeout: cfg.Timeout, AcceptNewHostKey: cfg.AcceptNewHostKey, Ask: cfg.Ask, Note: cfg.Note,
@@ -35,13 +34,7 @@ func reachLink(ctx context.Context, at Endpoint, cfg Config) (way, error) {
 	if at.Kind == SSHUnix {
 		return far{l, at.Path}, nil
 	}
-	return linked{newBrought(overLink{l}, cfg), l}, nil
-}
-
-func newBrought(m machine, cfg Config) *brought {
-	return &brought{machine: m, cfg: cfg, programs: sync.OnceValues(func() ([]program, error) {
-		return findPrograms(context.Background(), cfg.Programs)
-	})}
+	return linked{newBrought(overLink{l}, name, cfg), l}, nil
 }
 
 // linked is a solver that mab brought, over a link.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/user"
@@ -14,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/sandbox"
@@ -71,16 +73,24 @@ func (a *agentCommand) command(use, short string, do func(context.Context, []str
 				return nil
 			}
 			if err != nil {
-				answer.Error = err.Error()
-				var known interface{ Hint() string }
-				if errors.As(err, &known) {
-					answer.Hint = known.Hint()
-				}
+				answer.Error, answer.Hint = err.Error(), hintThere(err)
 			}
 			answer.Mab = version
 			return errors.Join(err, answer.Write(a.std.out))
 		},
 	}
+}
+
+// hintThere is the mend of an error for somebody on another machine.
+func hintThere(err error) string {
+	var known interface{ Hint() string }
+	switch {
+	case errors.Is(err, unix.EROFS), errors.Is(err, fs.ErrPermission):
+		return "let the user write there, or have sshd name another directory: SetEnv MAB_ROOT=DIR in its sshd_config"
+	case errors.As(err, &known):
+		return known.Hint()
+	}
+	return ""
 }
 
 // errDone ends a command that has answered.
