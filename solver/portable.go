@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 
-	resolverconfig "github.com/moby/buildkit/util/resolver/config"
 	"github.com/pelletier/go-toml/v2"
 )
 
@@ -21,18 +20,23 @@ type Portable struct {
 	Notes []string
 }
 
+// portableRegistry is [registry."HOST"] of a buildkitd.toml.
+type portableRegistry struct {
+	Mirrors  []string `toml:"mirrors,omitempty"`
+	HTTP     *bool    `toml:"http,omitempty"`
+	Insecure bool     `toml:"insecure,omitempty"`
+	CAs      []string `toml:"ca,omitempty"`
+}
+
 // Portable returns what of the config goes along. Keys do not: nothing secret is written to another machine's disk.
 func (c Config) Portable() (Portable, error) {
 	if len(c.Registries) == 0 {
 		return Portable{}, nil
 	}
 	out := Portable{Files: map[string][]byte{}}
-	registries := map[string]resolverconfig.RegistryConfig{}
+	registries := map[string]portableRegistry{}
 	for _, r := range c.Registries {
-		entry := resolverconfig.RegistryConfig{Mirrors: r.Mirrors, PlainHTTP: r.HTTP}
-		if r.Insecure {
-			entry.Insecure = &r.Insecure
-		}
+		entry := portableRegistry{Mirrors: r.Mirrors, HTTP: r.HTTP, Insecure: r.Insecure}
 		for _, path := range r.CAs {
 			text, err := os.ReadFile(path)
 			if err != nil {
@@ -41,7 +45,7 @@ func (c Config) Portable() (Portable, error) {
 			sum := sha256.Sum256(text)
 			name := hex.EncodeToString(sum[:]) + ".pem"
 			out.Files[name] = text
-			entry.RootCAs = append(entry.RootCAs, name)
+			entry.CAs = append(entry.CAs, name)
 		}
 		if len(r.KeyPairs) > 0 {
 			out.Notes = append(out.Notes, fmt.Sprintf("the key pair for %s stays on this machine: nodes show %s none", r.Host, r.Host))
@@ -49,7 +53,7 @@ func (c Config) Portable() (Portable, error) {
 		registries[r.Host] = entry
 	}
 	text, err := toml.Marshal(struct {
-		Registry map[string]resolverconfig.RegistryConfig `toml:"registry"`
+		Registry map[string]portableRegistry `toml:"registry"`
 	}{registries})
 	if err != nil {
 		return Portable{}, fmt.Errorf("writing down the registries: %w", err)

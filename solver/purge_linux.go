@@ -3,29 +3,33 @@
 package solver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 
 	"github.com/mab-build/mab/sandbox"
 )
 
-// belongs reports whether a name in a state's directories is mab's.
-func belongs(name string) bool {
-	for _, known := range []string{
-		"cache.db", "configs", "emulators", "history.db", "net", "runc", "runc-", "settled", "solver.", "start.lock", "tmp", "unsettled",
-		"use.lock", "version", asidePrefix, "history", "claims", "scores",
-	} {
-		if name == known || strings.HasPrefix(name, known) && strings.HasSuffix(known, "-") || known == "solver." && strings.HasPrefix(name, known) {
-			return true
-		}
-	}
-	return false
+// ownNames are the names of what a state has in its directories, or, where they end so, how those begin.
+var ownNames = []string{
+	"cache.db", "claims", "configs", "emulators", "history.db", "history.jsonl*", "old-*", "runc", "runc-*", "scores.json*", "settled",
+	"solver.*", "start.lock", "tmp", "unsettled", "use.lock", "version*",
+}
+
+// isOwn reports whether a name in a state's directories is mab's.
+func isOwn(name string) bool {
+	return slices.ContainsFunc(ownNames, func(own string) bool {
+		start, open := strings.CutSuffix(own, "*")
+		return name == own || open && strings.HasPrefix(name, start)
+	})
 }
 
 // Purge stops the solver of a state and removes all that mab keeps there, the cache above all. While a build runs, or where somebody else
@@ -105,7 +109,7 @@ func Sweep(ctx context.Context, s State) error {
 			failed = errors.Join(failed, err)
 		}
 		for _, e := range entries {
-			if !belongs(e.Name()) {
+			if !isOwn(e.Name()) {
 				continue
 			}
 			path := filepath.Join(dir, e.Name())
@@ -132,7 +136,6 @@ func sweepInside(ctx context.Context, state State) error {
 	// The sandbox is killed when the thread that started it ends.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	var said strings.Builder
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
@@ -147,16 +150,9 @@ func sweepInside(ctx context.Context, state State) error {
 	}
 	stop := context.AfterFunc(ctx, func() { _ = child.Process.Kill() })
 	defer stop()
-	buf := make([]byte, 4<<10)
-	for {
-		n, err := read.Read(buf)
-		said.Write(buf[:n])
-		if err != nil {
-			break
-		}
-	}
+	said, _ := io.ReadAll(read)
 	if err := child.Wait(); err != nil {
-		return fmt.Errorf("removing the solver's state: %w: %s", err, strings.TrimSpace(said.String()))
+		return fmt.Errorf("removing the solver's state: %w: %s", err, bytes.TrimSpace(said))
 	}
 	return ctx.Err()
 }

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+)
+
+// Relay is relay of a wire of these files.
+func Relay(ctx context.Context, in, out *os.File, conn net.Conn) {
+	newWire(streams{in: in, out: out}).relay(ctx, conn)
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver_test
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mab-build/mab/solver"
+)
+
+func TestPurge(t *testing.T) {
+	for _, test := range []struct {
+		rule   string
+		others []string
+		want   []string
+	}{
+		{"all of a state goes, the directory, too", nil, nil},
+		{"what is not mab's stays", []string{"letters", "runcible"}, []string{"letters", "runcible"}},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			state := occupied(t, 1)
+			for _, name := range test.others {
+				if err := os.WriteFile(filepath.Join(state.Root, name), nil, 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			closed := filepath.Join(state.Root, "runc-overlayfs", "snapshots", "1", "work")
+			if err := errors.Join(
+				os.Mkdir(closed, 0),
+				os.MkdirAll(filepath.Join(state.Root, "configs", "0123"), 0o700),
+				os.WriteFile(filepath.Join(state.Root, "version"), []byte("format 1\n"), 0o600),
+			); err != nil {
+				t.Fatal(err)
+			}
+			if err := solver.Purge(t.Context(), state, false); err != nil {
+				t.Fatal(err)
+			}
+			var left []string
+			entries, err := os.ReadDir(state.Root)
+			if err == nil == (test.want == nil) {
+				t.Errorf("reading the directory: %v", err)
+			}
+			for _, e := range entries {
+				left = append(left, e.Name())
+			}
+			if diff := cmp.Diff(test.want, left); diff != "" {
+				t.Errorf("want -, left +:\n%s", diff)
+			}
+			if err := solver.Purge(t.Context(), solver.State{Root: filepath.Join(state.Root, "none")}, false); err != nil {
+				t.Errorf("where nothing is: %v", err)
+			}
+		})
+	}
+}
+
+func TestLogEnd(t *testing.T) {
+	state := solver.State{Root: t.TempDir()}
+	if got, err := solver.LogEnd(state, 3); err != nil || got != "" {
+		t.Errorf("without a log: %q, %v", got, err)
+	}
+	if err := os.WriteFile(state.Log(), []byte("one\ntwo\nthree\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for lines, want := range map[int]string{0: "", 1: "three", 2: "two\nthree", 9: "one\ntwo\nthree", -1: ""} {
+		if got, err := solver.LogEnd(state, lines); err != nil || got != want {
+			t.Errorf("%d lines: %q, %v; want %q", lines, got, err, want)
+		}
+	}
+}
