@@ -207,10 +207,7 @@ func TestAgent(t *testing.T) {
 func TestAgentPurge(t *testing.T) {
 	l := newUserLab(t, enoughIDs)
 	// The lab has more in the state than mab.
-	var others []string
-	for _, e := range entries(t, l.root) {
-		others = append(others, e)
-	}
+	others := entries(t, l.root)
 	base := "FROM " + registry(t) + "/busybox\n"
 	l.must("build", "-q", l.context(map[string]string{"Dockerfile": base + "RUN echo x > /theirs && chown 33:34 /theirs && mkdir -m 700 /dir && chown 33 /dir && touch /dir/x && chown 33 /dir/x\n"}))
 	build := l.start("build", l.context(map[string]string{"Dockerfile": base + "RUN echo begun && sleep 300\n"}))

@@ -82,7 +82,7 @@ func unused(ctx context.Context, state State) error {
 		return err
 	}
 	if err != nil {
-		return nil //nolint:nilerr // none runs
+		return nil // none runs
 	}
 	defer func() { _ = c.Close() }()
 	if info.Mab != "" && !info.OnDemand {
