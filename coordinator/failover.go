@@ -45,6 +45,9 @@ func (r *run) recover(ctx context.Context, t task, err error, goOn func(func() e
 	}
 	r.exclude(out...)
 	list, stuck := r.replan(t)
+	if i := slices.IndexFunc(list, func(a Assignment) bool { return a.Node == t.member.Name && out[0].Any }); stuck == nil && i >= 0 {
+		return fmt.Errorf("planning %s again: %s is chosen, and was to be left out", list[i].Platform, t.member.Name)
+	}
 	switch {
 	case stuck != nil && (len(r.members) == 1 && t.member.reached == nil || out[0].Strategy != 0):
 		// There was no choice, or the step is known that failed.

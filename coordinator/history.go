@@ -32,19 +32,45 @@ const mostly = 0.5
 // changed by what reads it.
 type History struct{ Records []Record }
 
-// Seconds is how long a platform takes on a node by a strategy, newer builds counting more; false if nothing was measured.
-func (h History) Seconds(n nodes.Entry, p platforms.Platform, s crossbuild.Strategy) (float64, bool) {
-	var mean average
-	for _, r := range h.Records {
-		if r.URL == n.URL && r.Platform == p && r.Strategy == s && r.measures() {
-			mean.add(r.Seconds)
+// Records are what to remember of platforms that a node built at once in the time that all of them took. What each took of it is reckoned from
+// its steps, by costs and by how many the node builds at once. cached is as in Record.
+func Records(n nodes.Node, list []Assignment, took time.Duration, cached float64, when time.Time) []Record {
+	most, sum := 0.0, 0.0
+	weights := make([]float64, len(list))
+	for i := range list {
+		weights[i] = copySeconds
+		for _, h := range list[i].Steps {
+			switch h.How {
+			case crossbuild.RunsNatively:
+				weights[i] += stepSeconds * costs[crossbuild.Native]
+			case crossbuild.RunsEmulated:
+				weights[i] += stepSeconds * costs[crossbuild.Emulated]
+			}
+		}
+		most, sum = max(most, weights[i]), sum+weights[i]
+	}
+	whole := max(most, sum/float64(slots(&n)))
+	out := make([]Record, len(list))
+	for i, a := range list {
+		out[i] = Record{
+			Platform: a.Platform, Node: n.Name, URL: n.URL, Strategy: a.Strategy, Seconds: took.Seconds() * weights[i] / whole, Cached: cached, When: when,
 		}
 	}
-	return mean.value, mean.known
+	return out
 }
 
-// measures reports whether the record tells how long the steps take.
-func (r Record) measures() bool { return r.Cached < mostly && r.Seconds > 0 }
+// Seconds is how long a platform takes on a node by a strategy, newer builds counting more; false if nothing was measured.
+func (h History) Seconds(n nodes.Entry, p platforms.Platform, s crossbuild.Strategy) (float64, bool) {
+	for _, g := range groups(h) {
+		if g.url == n.URL && g.platform == p && g.strategy == s {
+			return g.mean.value, true
+		}
+	}
+	return 0, false
+}
+
+// measures reports whether the record tells how long the steps take. Nothing takes a month.
+func (r Record) measures() bool { return r.Cached < mostly && r.Seconds > 0 && r.Seconds < 30*24*3600 }
 
 // Last is the newest record of a platform: its node is the one whose cache is warm. False if there is none.
 func (h History) Last(p platforms.Platform) (Record, bool) {

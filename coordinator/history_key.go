@@ -33,7 +33,7 @@ func BuildKey(r Request) string {
 // in the fragment before a colon.
 func place(at string) string {
 	scp := strings.HasPrefix(at, "git@")
-	if at == "-" || (!scp && !strings.Contains(at, "://")) {
+	if at == "-" || (!scp && !strings.Contains(at, "://") && !strings.HasPrefix(at, "github.com/")) {
 		if abs, err := filepath.Abs(at); err == nil && at != "-" {
 			return abs
 		}

@@ -193,6 +193,7 @@ func TestBuildKey(t *testing.T) {
 		{"another commit and another token", key(repo+"#v1:dir", "", "", "app"), key("https://me:secret@example.org/app.git?x=1#v2:dir", "", "", "app"), true},
 		{"another directory of a repository", key(repo+"#v1:dir", "", "", "app"), key(repo+"#v1", "", "", "app"), false},
 		{"a commit of a repository by ssh", key("git@example.org:app.git#a", "", "", "app"), key("git@example.org:app.git#b", "", "", "app"), true},
+		{"a commit of a repository of GitHub", key("github.com/a/b#v1", "", "", "app"), key("github.com/a/b#v2", "", "", "app"), true},
 		{"another repository by ssh", key("git@example.org:app.git", "", "", "app"), key("git@example.org:other.git", "", "", "app"), false},
 		{"standard input is no directory", key("-", "", "", "app"), key("./-", "", "", "app"), false},
 		{"parts do not run into each other", key(".", "", "ab", "c"), key(".", "", "a", "bc"), false},

@@ -3,10 +3,8 @@
 package coordinator
 
 import (
-	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/nodes"
@@ -61,32 +59,28 @@ type Plan struct {
 	Shared []crossbuild.Common `json:"shared"`
 }
 
-// NewPlan assigns each graph to the node that builds it by the fastest strategy; of equal nodes, to the one with the fewest
-// assignments, then to the first. An empty set of strategies allows all. The error is an *UnbuildableError.
+// NewPlan assigns each graph to the node where it is expected to be done first, and to each graph one, whatever the farm. What takes longest
+// is placed first. Costs are those of the history; where there is none, the defaults of costs and the nodes' scores. A slower strategy is
+// chosen over a faster one only where it is clearly done first. Nodes that are expected to be equal are chosen from by the seed; without
+// one in the user's order. An empty set of strategies allows all. It reads nothing but s, and does not change it. The error is an
+// *UnbuildableError.
 func NewPlan(s Situation) (*Plan, error) {
-	graphs, farm, allowed := s.Graphs, s.Farm, s.Allowed
-	plan := &Plan{Assignments: []Assignment{}, Shared: crossbuild.Shared(graphs)}
+	p := newPlanner(&s)
+	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Shared: crossbuild.Shared(s.Graphs)}
 	if plan.Shared == nil {
 		plan.Shared = []crossbuild.Common{}
 	}
-	anywhere := func(p platforms.Platform) bool {
-		for _, n := range farm {
-			if n.Info.Native(p) {
-				return true
-			}
-		}
-		return false
-	}
-	load := map[string]int{}
 	var wrong UnbuildableError
-	for _, g := range graphs {
-		best, problem := assign(g, farm, allowed, assigner{anywhere, load, s.on})
-		if problem != nil {
-			wrong.Platforms = append(wrong.Platforms, *problem)
+	placed := make([]placement, len(p.jobs))
+	for _, i := range p.order() {
+		placed[i] = p.place(i)
+	}
+	for i := range p.jobs {
+		if placed[i].site == nil {
+			wrong.Platforms = append(wrong.Platforms, p.unbuildable(&p.jobs[i]))
 			continue
 		}
-		load[best.Node]++
-		plan.Assignments = append(plan.Assignments, *best)
+		plan.Assignments[i] = p.assignment(&p.jobs[i], placed[i])
 	}
 	if len(wrong.Platforms) > 0 {
 		return nil, &wrong
@@ -94,118 +88,19 @@ func NewPlan(s Situation) (*Plan, error) {
 	return plan, nil
 }
 
-type assigner struct {
-	anywhere func(platforms.Platform) bool
-	load     map[string]int
-	on       func(*nodes.Node, *crossbuild.Graph) (*crossbuild.Graph, error)
-}
-
-func assign(g *crossbuild.Graph, farm []nodes.Node, allowed crossbuild.Strategies, a assigner) (*Assignment, *Unbuildable) {
-	var best *Assignment
-	problem := &Unbuildable{Platform: g.Target, Reason: "there is no node"}
-	for i, n := range farm {
-		there, err := a.on(&n, g)
-		if err != nil {
-			continue
-		}
-		d, err := crossbuild.Decide(there, n.Info, a.anywhere)
-		if err != nil {
-			if i == 0 {
-				*problem = unable(g.Target, n, err)
-			}
-			continue
-		}
-		if !allowed.Allows(d.Strategy) {
-			if i == 0 {
-				problem.Reason = fmt.Sprintf("on %s it would be %s (%s), which --strategy %s forbids", n.Name, d.Strategy, d.Why, allowed)
-				problem.Mend = "allow it with --strategy " + allowed.String() + "," + d.Strategy.String()
-			}
-			continue
-		}
-		if best == nil || d.Strategy < best.Strategy || d.Strategy == best.Strategy && a.load[n.Name] < a.load[best.Node] {
-			best = &Assignment{
-				Platform: g.Target, Node: n.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, n.Info),
-			}
-		}
-	}
-	if best == nil {
-		return nil, problem
-	}
-	return best, nil
-}
-
 func problems(steps []crossbuild.Handling, info nodes.Info) []string {
+	var seen []platforms.Platform
 	var out []string
 	for _, h := range steps {
-		if h.How != crossbuild.RunsEmulated {
+		if h.How != crossbuild.RunsEmulated || slices.Contains(seen, h.Step.Platform) {
 			continue
 		}
-		problem, mend := info.Trouble(h.Step.Platform)
-		line := fmt.Sprintf("%s: %s; mend: %s", h.Step.Platform, problem, mend)
-		if problem != "" && !slices.Contains(out, line) {
-			out = append(out, line)
+		seen = append(seen, h.Step.Platform)
+		if problem, mend := info.Trouble(h.Step.Platform); problem != "" {
+			out = append(out, fmt.Sprintf("%s: %s; mend: %s", h.Step.Platform, problem, mend))
 		}
 	}
 	return out
-}
-
-// unable says what a node lacks, with the mend that its probe gave.
-func unable(target platforms.Platform, n nodes.Node, err error) Unbuildable {
-	out := Unbuildable{Platform: target, Reason: "on " + n.Name + " " + err.Error()}
-	var missing *crossbuild.UnableError
-	if !errors.As(err, &missing) {
-		return out
-	}
-	var mends []string
-	for _, d := range missing.Missing {
-		problem, mend := n.Info.Missing(d.Platform)
-		if problem == "" {
-			mend = "build it on a machine that runs " + d.Platform.String()
-		}
-		if problem != "" {
-			out.Reason += " (" + problem + ")"
-		}
-		if mend != "" {
-			mends = append(mends, mend)
-		}
-		out.Lacks = append(out.Lacks, d.Platform)
-	}
-	out.Mend = strings.Join(mends, "; ")
-	return out
-}
-
-// Unbuildable is a platform that no node can build.
-type Unbuildable struct {
-	Platform platforms.Platform `json:"platform"`
-	Reason   string             `json:"reason"`
-	Mend     string             `json:"mend,omitempty"`
-	// Lacks are the platforms whose programs the node would have to run.
-	Lacks []platforms.Platform `json:"-"`
-}
-
-// UnbuildableError is a build with platforms that no node can build. Nothing was started.
-type UnbuildableError struct{ Platforms []Unbuildable }
-
-// Error names each platform and the reason.
-func (e *UnbuildableError) Error() string {
-	parts := make([]string, len(e.Platforms))
-	for i, p := range e.Platforms {
-		parts[i] = fmt.Sprintf("no node can build %s: %s", p.Platform, p.Reason)
-	}
-	return strings.Join(parts, "\n")
-}
-
-// Hint gives the mends, each once.
-func (e *UnbuildableError) Hint() string {
-	var out []string
-	seen := map[string]bool{"": true}
-	for _, p := range e.Platforms {
-		if !seen[p.Mend] {
-			out = append(out, p.Mend)
-		}
-		seen[p.Mend] = true
-	}
-	return strings.Join(out, "\n")
 }
 
 // Lines tells the plan in one line for each platform, and one for each problem.

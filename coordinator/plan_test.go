@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"testing"
 
@@ -70,33 +69,33 @@ func TestNewPlan(t *testing.T) {
 		want    []string
 	}{
 		{"native beats emulated", []*crossbuild.Graph{graph("arm64", "arm64")}, farm("pc: amd64 (arm64)", armToo), nil,
-			[]string{"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step"}},
+			[]string{"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step; it would be emulated on pc"}},
 		{"native beats cross", []*crossbuild.Graph{graph("arm64")}, farm("pc: amd64", armToo), nil,
-			[]string{"linux/arm64 on pi: native, no step runs anything: files are only copied"}},
+			[]string{"linux/arm64 on pi: native, no step runs anything: files are only copied; its slot is free"}},
 		{"cross beats emulated", []*crossbuild.Graph{graph("s390x", "amd64")}, farm("pi: arm64 (amd64)", "pc: amd64"), nil,
-			[]string{"linux/s390x on pc: cross, no step runs linux/s390x code: 1 runs on linux/amd64, the rest copies"}},
+			[]string{"linux/s390x on pc: cross, no step runs linux/s390x code: 1 runs on linux/amd64, the rest copies; it would be emulated on pi"}},
 		{"emulated is better than nothing", []*crossbuild.Graph{graph("arm64", "arm64", "amd64")}, farm("pc: amd64 (arm64)"), nil,
 			[]string{"linux/arm64 on pc: emulated, 1 of 2 RUN steps runs under QEMU 7.2: no node runs linux/arm64 natively"}},
 		{"a reason knows the other nodes", []*crossbuild.Graph{graph("arm64", "arm64")}, farm("pc: amd64 (arm64)", armToo), crossbuild.Strategies{crossbuild.Emulated},
-			[]string{"linux/arm64 on pc: emulated, the only RUN step runs under QEMU 7.2: this node does not run linux/arm64 natively"}},
+			[]string{"linux/arm64 on pc: emulated, the only RUN step runs under QEMU 7.2: this node does not run linux/arm64 natively; no other node can build it by --strategy emulated"}},
 		{"a node that cannot does not stand in the way of one that can", []*crossbuild.Graph{graph("arm64", "arm64")}, farm("pc: amd64", armToo), nil,
-			[]string{"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step"}},
+			[]string{"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step; no other node can build it"}},
 		{"the order is that of the request", []*crossbuild.Graph{graph("s390x"), graph("amd64"), graph("arm64")}, farm("pc: amd64"), nil, []string{
 			"linux/s390x on pc: cross, no step runs linux/s390x code: files are only copied",
 			"linux/amd64 on pc: native, no step runs anything: files are only copied",
 			"linux/arm64 on pc: cross, no step runs linux/arm64 code: files are only copied",
 		}},
 		{"equal nodes share the load, the first one begins", []*crossbuild.Graph{graph("s390x"), graph("arm64"), graph("riscv64")}, farm("a: amd64", "b: amd64"), nil, []string{
-			"linux/s390x on a: cross, no step runs linux/s390x code: files are only copied",
-			"linux/arm64 on b: cross, no step runs linux/arm64 code: files are only copied",
-			"linux/riscv64 on a: cross, no step runs linux/riscv64 code: files are only copied",
+			"linux/s390x on a: cross, no step runs linux/s390x code: files are only copied; its slot is free",
+			"linux/arm64 on b: cross, no step runs linux/arm64 code: files are only copied; its slot is free",
+			"linux/riscv64 on a: cross, no step runs linux/riscv64 code: files are only copied; expected to be free first",
 		}},
 		{"speed goes before load", []*crossbuild.Graph{graph("amd64", "amd64"), graph("arm64", "amd64")}, farm("a: amd64", "b: arm64 (amd64)"), nil, []string{
-			"linux/amd64 on a: native, the node runs linux/amd64 natively: 1 RUN step",
-			"linux/arm64 on a: cross, no step runs linux/arm64 code: 1 runs on linux/amd64, the rest copies",
+			"linux/amd64 on a: native, the node runs linux/amd64 natively: 1 RUN step; it would be emulated on b",
+			"linux/arm64 on a: cross, no step runs linux/arm64 code: 1 runs on linux/amd64, the rest copies; it would be emulated on b",
 		}},
 		{"what is forbidden is done otherwise", []*crossbuild.Graph{graph("arm64")}, farm(armToo, "pc: amd64"), crossbuild.Strategies{crossbuild.Cross},
-			[]string{"linux/arm64 on pc: cross, no step runs linux/arm64 code: files are only copied"}},
+			[]string{"linux/arm64 on pc: cross, no step runs linux/arm64 code: files are only copied; no other node can build it by --strategy cross"}},
 		{"nothing to build", nil, nil, nil, []string{}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
@@ -141,6 +140,16 @@ func TestUnbuildable(t *testing.T) {
 				"no node can build linux/arm64: on pc it would be emulated (the only RUN step runs under QEMU 7.2: no node runs linux/arm64 natively), " +
 					"which --strategy native,cross forbids",
 			}, []string{"allow it with --strategy native,cross,emulated"}},
+		{"each reason is told once, with the nodes that it is true of", both[:1], farm("a: amd64 !s390x", "b: amd64", "c: arm64 !s390x", "d: amd64", "e: amd64", "f: amd64"), nil, []string{
+			`no node can build linux/s390x: on a, c nothing runs linux/s390x, needed by step "[1/1] RUN make" (Dockerfile:2) (no emulator); ` +
+				`on b, d, e and 1 more nothing runs linux/s390x, needed by step "[1/1] RUN make" (Dockerfile:2)`,
+		}, []string{"on a: install one for s390x; or build it on a machine that runs linux/s390x"}},
+		{"many reasons are shortened", []*crossbuild.Graph{graph("amd64", "s390x", "ppc64le", "riscv64", "arm64")}, farm(
+			"a: amd64 s390x ppc64le riscv64", "b: amd64 s390x ppc64le arm64", "c: amd64 s390x riscv64 arm64", "d: amd64 ppc64le riscv64 arm64", "e: s390x"), nil, []string{
+			`no node can build linux/amd64: on a nothing runs linux/arm64, needed by step "[4/4] RUN make" (Dockerfile:5); ` +
+				`on b nothing runs linux/riscv64, needed by step "[3/4] RUN make" (Dockerfile:4); ` +
+				`on c nothing runs linux/ppc64le, needed by step "[2/4] RUN make" (Dockerfile:3); nor can 2 more nodes`,
+		}, []string{"build it on a machine that runs linux/arm64; or build it on a machine that runs linux/riscv64"}},
 		{"there may be no node", []*crossbuild.Graph{graph("arm64")}, nil, nil, []string{"no node can build linux/arm64: there is no node"}, []string{""}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
@@ -156,6 +165,39 @@ func TestUnbuildable(t *testing.T) {
 				t.Errorf("hint: want -, got +:\n%s", diff)
 			}
 		})
+	}
+}
+
+func TestUnbuildableWithout(t *testing.T) {
+	_, err := coordinator.NewPlan(coordinator.Situation{
+		Graphs: []*crossbuild.Graph{graph("arm64", "arm64")}, Farm: farm("pi: arm64", "pi2: arm64", "pc: amd64 (arm64)", "vm: amd64 !arm64"),
+		Without: []coordinator.Exclusion{
+			{Node: "pi", Any: true, Why: "it was lost"}, {Node: "pi2", Any: true, Why: "it was lost"},
+			{Node: "pc", Strategy: crossbuild.Emulated, Platform: platforms.MustParse("arm64"), Why: "QEMU crashed"},
+		},
+	})
+	var wrong *coordinator.UnbuildableError
+	if !errors.As(err, &wrong) {
+		t.Fatal(err)
+	}
+	want := "no node can build linux/arm64: pi, pi2 are not used: it was lost; pc is not used: QEMU crashed; " +
+		`on vm nothing runs linux/arm64, needed by step "[1/1] RUN make" (Dockerfile:2) (no emulator)`
+	if diff := cmp.Diff([]string{want, "on vm: install one for arm64"}, []string{err.Error(), wrong.Hint()}); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+}
+
+// TestLacks holds that what this machine lacks is known where others lack more: emulators are installed here alone.
+func TestLacks(t *testing.T) {
+	all := farm("pi: arm64", "local: amd64")
+	all[1].URL = nodes.Local
+	_, err := coordinator.NewPlan(coordinator.Situation{Graphs: []*crossbuild.Graph{graph("s390x", "amd64", "s390x")}, Farm: all})
+	var wrong *coordinator.UnbuildableError
+	if !errors.As(err, &wrong) {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]platforms.Platform{platforms.MustParse("s390x")}, wrong.Platforms[0].Lacks); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
 	}
 }
 
@@ -200,85 +242,4 @@ func mustPlan(t *testing.T, graphs ...*crossbuild.Graph) *coordinator.Plan {
 		t.Fatal(err)
 	}
 	return plan
-}
-
-// FuzzNewPlan holds what every plan promises, whatever the nodes: each platform once, in order, on a node that can build it
-// so, and on none that is slower than another; or all platforms that nothing can build.
-func FuzzNewPlan(f *testing.F) {
-	f.Add([]byte{3}, []byte{0b0001, 0b0110}, uint8(0))
-	f.Add([]byte{3, 4, 1, 9, 200}, []byte{0b0001, 0b0001, 0b0110, 0b1000}, uint8(0))
-	f.Add([]byte{255, 254, 17, 33}, []byte{0b00010001}, uint8(3))
-	f.Fuzz(func(t *testing.T, steps, machines []byte, allow uint8) {
-		names := []string{"amd64", "arm64", "arm/v7", "s390x"}
-		var graphs []*crossbuild.Graph
-		for i, b := range steps[:min(len(steps), len(names))] {
-			var runs []string
-			for n := range int(b>>4) % 3 {
-				runs = append(runs, names[(int(b)+n*3)%len(names)])
-			}
-			graphs = append(graphs, graph(names[i], runs...))
-		}
-		var all []nodes.Node
-		for i, b := range machines[:min(len(machines), 8)] {
-			n := nodes.Node{Entry: nodes.Entry{Name: fmt.Sprint("n", i)}}
-			for k, name := range names {
-				how := emulation.None
-				if b>>k&1 != 0 {
-					how = emulation.Native
-				} else if b>>(4+k)&1 != 0 {
-					how = emulation.Emulated
-				}
-				n.Info.Survey = append(n.Info.Survey, emulation.Support{Platform: platforms.MustParse(name), How: how})
-			}
-			all = append(all, n)
-		}
-		var allowed crossbuild.Strategies
-		for _, s := range []crossbuild.Strategy{crossbuild.Native, crossbuild.Cross, crossbuild.Emulated} {
-			if allow>>s&1 != 0 {
-				allowed = append(allowed, s)
-			}
-		}
-		plan, err := coordinator.NewPlan(coordinator.Situation{Graphs: graphs, Farm: all, Allowed: allowed})
-		checkPlan(t, graphs, all, allowed, plan, err)
-	})
-}
-
-func checkPlan(t *testing.T, graphs []*crossbuild.Graph, all []nodes.Node, allowed crossbuild.Strategies, plan *coordinator.Plan, err error) {
-	t.Helper()
-	var impossible []platforms.Platform
-	best := map[platforms.Platform]crossbuild.Strategy{}
-	for _, g := range graphs {
-		for _, n := range all {
-			d, err := crossbuild.Decide(g, n.Info, nil)
-			if err == nil && allowed.Allows(d.Strategy) && (best[g.Target] == 0 || d.Strategy < best[g.Target]) {
-				best[g.Target] = d.Strategy
-			}
-		}
-		if best[g.Target] == 0 {
-			impossible = append(impossible, g.Target)
-		}
-	}
-	var wrong *coordinator.UnbuildableError
-	if errors.As(err, &wrong) {
-		var named []platforms.Platform
-		for _, p := range wrong.Platforms {
-			named = append(named, p.Platform)
-		}
-		if diff := cmp.Diff(impossible, named); diff != "" {
-			t.Fatalf("what cannot be built: want -, got +:\n%s", diff)
-		}
-		return
-	}
-	if err != nil || len(impossible) > 0 || len(plan.Assignments) != len(graphs) {
-		t.Fatalf("%d assignments for %d graphs, of which %v cannot be built: %v", len(plan.Assignments), len(graphs), impossible, err)
-	}
-	for i, a := range plan.Assignments {
-		at := slices.IndexFunc(all, func(n nodes.Node) bool { return n.Name == a.Node })
-		if a.Platform != graphs[i].Target || at < 0 || a.Strategy != best[a.Platform] || a.Why == "" {
-			t.Fatalf("assignment %d of %s is %+v, best %s", i, graphs[i].Target, a, best[a.Platform])
-		}
-		if d, err := crossbuild.Decide(graphs[i], all[at].Info, nil); err != nil || d.Strategy != a.Strategy {
-			t.Fatalf("%s does not build %s so: %v, %v", a.Node, a.Platform, d, err)
-		}
-	}
 }

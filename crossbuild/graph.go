@@ -74,8 +74,21 @@ type Common struct {
 // Shared returns the steps that are equal (by Identity) in two or more of the graphs of one request, in the order of the
 // first graph that has each. A nil graph has no steps.
 func Shared(graphs []*Graph) []Common {
-	var list []Common
-	place := map[digest.Digest]int{}
+	// Most steps of a large build are not shared: nothing is made for those.
+	type first struct {
+		step      *Step
+		graph     int
+		inSeveral int // place in several, from 1
+	}
+	steps := 0
+	for _, g := range graphs {
+		if g != nil {
+			steps += len(g.Steps)
+		}
+	}
+	list := make([]first, 0, steps)
+	place := make(map[digest.Digest]int, steps)
+	var several []Common
 	for gi, g := range graphs {
 		if g == nil {
 			continue
@@ -84,24 +97,32 @@ func Shared(graphs []*Graph) []Common {
 			s := &g.Steps[si]
 			at, ok := place[s.Identity]
 			if !ok {
-				at = len(list)
-				place[s.Identity] = at
-				list = append(list, Common{Step: s})
+				place[s.Identity] = len(list)
+				list = append(list, first{step: s, graph: gi})
+				continue
+			}
+			f := &list[at]
+			if f.inSeveral == 0 && f.graph != gi {
+				several = append(several, Common{Step: f.step, Targets: []platforms.Platform{graphs[f.graph].Target}, Graphs: []int{f.graph}})
+				f.inSeveral = len(several)
 			}
 			// A graph that has two equal steps, from two conversions, counts once.
-			if c := &list[at]; len(c.Graphs) == 0 || c.Graphs[len(c.Graphs)-1] != gi {
-				c.Graphs = append(c.Graphs, gi)
-				c.Targets = append(c.Targets, g.Target)
+			if f.inSeveral > 0 {
+				c := &several[f.inSeveral-1]
+				if c.Graphs[len(c.Graphs)-1] != gi {
+					c.Graphs = append(c.Graphs, gi)
+					c.Targets = append(c.Targets, g.Target)
+				}
 			}
 		}
 	}
-	several := list[:0]
-	for _, c := range list {
-		if len(c.Graphs) > 1 {
-			several = append(several, c)
+	var out []Common
+	for _, f := range list {
+		if f.inSeveral > 0 {
+			out = append(out, several[f.inSeveral-1])
 		}
 	}
-	return several
+	return out
 }
 
 // Base is an image that a build takes from a registry.

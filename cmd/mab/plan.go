@@ -17,7 +17,6 @@ import (
 type planCommand struct {
 	*options
 	request coordinator.Request
-	farm    nodeOptions
 	json    bool
 }
 
@@ -38,7 +37,6 @@ steps run natively, under QEMU, or run nothing. Nothing is built.`,
 		},
 	}
 	requestFlags(cmd.Flags(), &p.request)
-	nodeFlags(cmd.Flags(), &p.farm)
 	ignoredFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&p.json, "json", false, "print the plan as JSON")
 	return cmd
@@ -51,13 +49,7 @@ func (p *planCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	list, reach, err := p.nodes(&p.farm)
-	if err != nil {
-		return err
-	}
 	c := coordinator.New(coordinator.Config{
-		Nodes:  list,
-		Reach:  reach,
 		Attach: attach,
 		Note:   func(text string) { p.note("%s", text) },
 	})
@@ -94,6 +86,9 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 		for _, problem := range a.Problems {
 			_, _ = fmt.Fprintf(w, "  %-12s %s\n", "problem", problem)
 		}
+		for _, o := range a.Alternatives {
+			_, _ = fmt.Fprintf(w, "  %-12s %s\n", "not on", alternative(o))
+		}
 	}
 	if len(plan.Shared) == 0 {
 		return
@@ -102,6 +97,17 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 	for _, s := range plan.Shared {
 		_, _ = fmt.Fprintf(w, "  %d platforms  %s\n", len(s.Targets), s.Step.Name)
 	}
+}
+
+func alternative(a coordinator.Alternative) string {
+	out := a.Node
+	if a.Strategy != 0 {
+		out += ", " + a.Strategy.String()
+	}
+	if a.Expected > 0 {
+		out += fmt.Sprintf(", expected %.1f s", a.Expected)
+	}
+	return out + ": " + a.Why
 }
 
 func printJSON(w io.Writer, v any) error {

@@ -25,7 +25,11 @@ func TestPrintPlan(t *testing.T) {
 			{Platform: s390x, Node: "local", Strategy: crossbuild.Emulated, Why: "no node runs linux/s390x natively", Steps: []crossbuild.Handling{
 				{Step: base, How: crossbuild.RunsNothing}, {Step: run, How: crossbuild.RunsEmulated, Emulator: "QEMU 7.2"},
 			}},
-			{Platform: amd64, Node: "pi", Strategy: crossbuild.Native, Why: "it does", Steps: []crossbuild.Handling{{Step: run, How: crossbuild.RunsNatively}}},
+			{Platform: amd64, Node: "pi", Strategy: crossbuild.Native, Why: "it does", Steps: []crossbuild.Handling{{Step: run, How: crossbuild.RunsNatively}}, Alternatives: []coordinator.Alternative{
+				{Node: "local", Strategy: crossbuild.Emulated, Expected: 95.25, Why: "it would be emulated"},
+				{Node: "pi4", Strategy: crossbuild.Native, Why: "1 build running"},
+				{Node: "old", Why: "it does not run linux/amd64"},
+			}},
 		},
 		Shared: []crossbuild.Common{{Step: base, Targets: []platforms.Platform{s390x, amd64}}},
 	}
@@ -39,6 +43,9 @@ linux/s390x
 
 linux/amd64
   native       [2/2] RUN make
+  not on       local, emulated, expected 95.2 s: it would be emulated
+  not on       pi4, native: 1 build running
+  not on       old: it does not run linux/amd64
 
 shared, done once
   2 platforms  [1/2] FROM base

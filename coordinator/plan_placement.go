@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/platforms"
+)
+
+// maxAlternatives is how many other nodes an assignment tells of.
+const maxAlternatives = 8
+
+// placement is a job on its site, and what is to be said of it.
+type placement struct {
+	offer
+	// why this site is a part of a sentence; "" where there is no other.
+	why          string
+	alternatives []Alternative
+}
+
+// placement describes the offer that was chosen, before it changes its site.
+func (p *planner) placement(j *job, best int) placement {
+	out := placement{offer: p.offers[best]}
+	if len(p.sites) == 1 {
+		return out
+	}
+	others := p.others(best)
+	out.alternatives = make([]Alternative, 0, min(maxAlternatives, len(p.sites)-1))
+	for i := range others {
+		out.alternatives = append(out.alternatives, Alternative{
+			Node: others[i].site.node.Name, Strategy: others[i].strategy, Expected: p.told(j, others[i].finish), Why: p.worse(j, &others[i], &out.offer),
+		})
+	}
+	if len(others) < maxAlternatives {
+		out.alternatives = append(out.alternatives, p.impossible(j, maxAlternatives-len(others))...)
+	}
+	if len(others) == 0 {
+		out.why = p.onlyOne(j, &out)
+	} else {
+		out.why = p.better(j, &out.offer, &others[0])
+	}
+	return out
+}
+
+// told is what the user is told of a time: nothing if it is a guess.
+func (p *planner) told(j *job, seconds float64) float64 {
+	if !j.work.known {
+		return 0
+	}
+	return max(0.1, math.Round(seconds*10)/10)
+}
+
+// others are the best offers but the one that was chosen, the best first.
+func (p *planner) others(chosen int) []offer {
+	out := make([]offer, 0, maxAlternatives+1)
+	for i := range p.offers {
+		o := &p.offers[i]
+		if i == chosen || len(out) == maxAlternatives && o.finish >= out[len(out)-1].finish {
+			continue
+		}
+		at := len(out)
+		for at > 0 && o.finish < out[at-1].finish {
+			at--
+		}
+		out = slices.Insert(out, at, *o)
+		out = out[:min(len(out), maxAlternatives)]
+	}
+	return out
+}
+
+// impossible are nodes that cannot have the job, in the user's order.
+func (p *planner) impossible(j *job, most int) []Alternative {
+	var out []Alternative
+	for i := range p.sites {
+		if len(out) == most {
+			break
+		}
+		s := &p.sites[i]
+		strategy := p.strategy(j, s)
+		f := &j.forms[s.view]
+		a := Alternative{Node: s.node.Name}
+		switch why, excluded := s.excluded(j.target, strategy); {
+		case excluded:
+			a.Why = why
+		case f.graph == nil:
+			a.Why = f.err.Error()
+		case strategy == 0:
+			a.Why = "it does not run " + f.lacks(p.catalog, s)
+		case !p.s.Allowed.Allows(strategy):
+			a.Strategy, a.Why = strategy, fmt.Sprintf("--strategy %s forbids it", p.s.Allowed)
+		default:
+			continue
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+// onlyOne tells why there is no choice.
+func (p *planner) onlyOne(j *job, c *placement) string {
+	for i := range p.sites {
+		s := &p.sites[i]
+		if why, out := s.excluded(j.target, p.strategy(j, s)); out && s != c.site {
+			return fmt.Sprintf("%s is not used: %s", s.node.Name, why)
+		}
+	}
+	if len(p.s.Allowed) > 0 {
+		return fmt.Sprintf("no other node can build it by --strategy %s", p.s.Allowed)
+	}
+	return "no other node can build it"
+}
+
+// better tells why c was chosen, by comparing it to the next best.
+func (p *planner) better(j *job, c, next *offer) string {
+	if !j.work.known {
+		if tier(next.strategy) > tier(c.strategy) {
+			return fmt.Sprintf("it would be %s on %s", next.strategy, next.site.node.Name)
+		}
+		return p.state(j, c.site)
+	}
+	here, there := "here", next.site.node.Name
+	if p.warm(j, c.site) {
+		here += ", which built it last"
+	}
+	if notes := next.site.notes(); len(notes) > 0 {
+		there += " (" + strings.Join(notes, ", ") + ")"
+	}
+	return fmt.Sprintf("expected %s %s, %s on %s", duration(c.finish), here, duration(next.finish), there)
+}
+
+// state is what speaks for a site.
+func (p *planner) state(j *job, s *site) string {
+	out := fmt.Sprintf("%d of %d slots free", s.vacant(), len(s.free))
+	switch {
+	case s.vacant() == 0:
+		out = "expected to be free first"
+	case len(s.free) == 1:
+		out = "its slot is free"
+	}
+	if p.warm(j, s) {
+		out += ", built this last"
+	}
+	if s.full() {
+		out += ", though its disk is nearly full"
+	}
+	return out
+}
+
+func (p *planner) warm(j *job, s *site) bool {
+	return j.warm.Platform == j.target && j.warm.URL == s.node.URL && j.target != platforms.Platform{}
+}
+
+// notes are what speaks against a site.
+func (s *site) notes() []string {
+	var out []string
+	if s.busy > 0 {
+		out = append(out, count(s.busy, "build")+" running")
+	}
+	if s.own > 0 {
+		out = append(out, count(s.own, "platform")+" of this build")
+	}
+	if s.full() {
+		out = append(out, "disk nearly full")
+	}
+	return out
+}
+
+// worse tells what speaks against an offer beside the one that was chosen.
+func (p *planner) worse(j *job, o, chosen *offer) string {
+	if tier(o.strategy) > tier(chosen.strategy) {
+		return "it would be " + o.strategy.String()
+	}
+	if notes := o.site.notes(); len(notes) > 0 {
+		return strings.Join(notes, ", ")
+	}
+	switch {
+	case p.warm(j, chosen.site):
+		return chosen.site.node.Name + " built it last"
+	case o.seconds > chosen.seconds*noise:
+		return "it is slower"
+	}
+	return "it is no better"
+}
+
+// assignment is a job on its site, with the steps that it takes there.
+func (p *planner) assignment(j *job, c placement) Assignment {
+	info := c.site.node.Info
+	// The strategies are the answers of the same question, so that this cannot fail.
+	d, err := crossbuild.Decide(j.forms[c.site.view].graph, info, p.anywhere)
+	if err != nil {
+		return Assignment{Platform: j.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
+	}
+	out := Assignment{
+		Platform: j.target, Node: c.site.node.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, info),
+		Expected: p.told(j, c.finish), Alternatives: c.alternatives,
+	}
+	if c.why != "" {
+		out.Why += "; " + c.why
+	}
+	return out
+}
+
+// anywhere reports whether a node of the farm runs a platform natively.
+func (p *planner) anywhere(target platforms.Platform) bool {
+	known, ok := p.native[target]
+	if !ok {
+		known = slices.ContainsFunc(p.sites, func(s site) bool { return s.node.Info.Native(target) })
+		p.native[target] = known
+	}
+	return known
+}
+
+// duration is a time in words that are no more exact than an estimate is.
+func duration(seconds float64) string {
+	switch {
+	case seconds < 10:
+		return strconv.FormatFloat(seconds, 'f', 1, 64) + " s"
+	case seconds < 600:
+		return strconv.FormatFloat(seconds, 'f', 0, 64) + " s"
+	}
+	return strconv.FormatFloat(seconds/60, 'f', 0, 64) + " min"
+}
+
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}

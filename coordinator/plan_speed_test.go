@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/mab-build/mab/coordinator"
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+)
+
+// large is a situation of so many platforms × targets over so many nodes of all kinds: a Dockerfile of 16 steps, half of which run
+// programs.
+func large(graphs, farm int) coordinator.Situation {
+	var s coordinator.Situation
+	names := []string{"amd64", "arm64", "arm/v7", "riscv64", "s390x", "ppc64le", "386", "arm/v6"}
+	for i := range graphs {
+		p := platforms.MustParse(names[i%len(names)])
+		g := &crossbuild.Graph{Target: p}
+		for k := range 16 {
+			step := crossbuild.Step{Kind: crossbuild.KindFile, Name: fmt.Sprintf("[%d/16] COPY . .", k+1), Platform: p}
+			if k%2 == 1 {
+				step.Kind = crossbuild.KindExec
+			}
+			if k < i/len(names)%16 {
+				step.Platform = platforms.MustParse("amd64")
+			}
+			step.Digest = digest.FromString(fmt.Sprint(i, k))
+			step.Identity = step.Digest
+			g.Steps = append(g.Steps, step)
+		}
+		s.Graphs = append(s.Graphs, g)
+	}
+	for i := range farm {
+		n := nodes.Node{Entry: nodes.Entry{Name: fmt.Sprint("n", i), URL: fmt.Sprint("ssh://n", i)}}
+		n.Info.Machine = nodes.Machine{CPUs: 1 + i%16, Disk: 1 << 40, Free: int64(i%50) << 30}
+		n.Info.Running, n.Info.Latency, n.Info.Up = i%5, float64(i%7)/100, 1e6*float64(1+i%100)
+		for k, name := range names {
+			how := emulation.Emulated
+			switch {
+			case k == i%len(names):
+				how = emulation.Native
+			case (i+k)%11 == 0:
+				how = emulation.None
+			}
+			n.Info.Survey = append(n.Info.Survey, emulation.Support{Platform: platforms.MustParse(name), How: how, Score: float64(10 + i%30)})
+		}
+		s.Farm = append(s.Farm, n)
+		s.History.Records = append(s.History.Records, coordinator.Record{
+			Platform: platforms.MustParse(names[i%len(names)]), Node: n.Name, URL: n.URL, Strategy: crossbuild.Native, Seconds: float64(10 + i),
+		})
+	}
+	s.Seed = 1
+	return s
+}
+
+func BenchmarkNewPlan(b *testing.B) {
+	for _, size := range []struct{ graphs, farm int }{{1, 1}, {4, 3}, {1000, 200}} {
+		b.Run(fmt.Sprintf("%d-on-%d", size.graphs, size.farm), func(b *testing.B) {
+			s := large(size.graphs, size.farm)
+			for b.Loop() {
+				if _, err := coordinator.NewPlan(s); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// TestPlanOfLargeFarm holds that a plan is no part of what a build waits for. The aim is 50 ms; the limit is what also a busy machine keeps.
+func TestPlanOfLargeFarm(t *testing.T) {
+	s := large(1000, 200)
+	least := time.Hour
+	for range 3 {
+		began := time.Now()
+		plan, err := coordinator.NewPlan(s)
+		if err != nil || len(plan.Assignments) != 1000 {
+			t.Fatalf("plan %v, error %v", plan, err)
+		}
+		least = min(least, time.Since(began))
+	}
+	if least > 500*time.Millisecond {
+		t.Errorf("a plan of 1,000 platforms over 200 nodes took %s", least)
+	}
+}
