@@ -30,6 +30,8 @@ type dialer struct {
 type droppedError struct {
 	said string
 	err  error
+	// again is whether it may be otherwise the next time.
+	again bool
 }
 
 func (e *droppedError) Error() string {
@@ -125,7 +127,11 @@ func (d *dialer) shake(ctx context.Context, l *Link, h hop) (*ssh.Client, error)
 		wrong.Proxied, wrong.Login = len(l.clients) > 0 || h.command != "", d.route[len(d.route)-1].login()
 		return nil, wrong
 	case !l.conn.greeted.Load() && ended(err):
-		return nil, d.failure(ctx, h, "connecting to", &droppedError{said: string(l.conn.head), err: err})
+		dropped := &droppedError{said: string(l.conn.head), err: err, again: true}
+		if program, ok := l.conn.Conn.(*commandConn); ok {
+			dropped.said, dropped.again = dropped.said+program.stderr.String(), false
+		}
+		return nil, d.failure(ctx, h, "connecting to", dropped)
 	case !verified, ended(err):
 		return nil, d.failure(ctx, h, "talking to", err)
 	}

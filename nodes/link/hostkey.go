@@ -101,7 +101,7 @@ func newHostKeys(h hop) hostKeys {
 // algorithms are the ones to agree on: those of keys that are known come first, so that the server shows one of them.
 func (k hostKeys) algorithms() []string {
 	var list []string
-	for _, line := range slices.Concat(k.about, k.bare) {
+	for _, line := range k.all() {
 		switch {
 		case line.marker == "cert-authority":
 			list = append(list, certificateAlgorithms...)
@@ -146,18 +146,16 @@ func (k hostKeys) check(key ssh.PublicKey) *HostKeyError {
 	if len(k.hop.users) > 0 {
 		wrong.File = k.hop.users[0]
 	}
-	all := slices.Concat(k.about, k.bare)
-	for _, line := range all {
+	for _, line := range k.all() {
 		if line.marker == "revoked" && (line.is(plain) || (isCert && line.is(cert.SignatureKey))) {
 			wrong.Revoked = true
 			wrong.Where = append(wrong.Where, line.place)
 		}
 	}
-	certified := func(line known) bool { return line.marker == "cert-authority" && line.is(cert.SignatureKey) }
 	switch {
 	case wrong.Revoked:
 		return wrong
-	case isCert && slices.ContainsFunc(all, certified):
+	case isCert && k.vouched(cert):
 		if wrong.Err = checkCertificate(cert, k.hop.principal); wrong.Err == nil {
 			return nil
 		}
@@ -173,6 +171,13 @@ func (k hostKeys) check(key ssh.PublicKey) *HostKeyError {
 		}
 	}
 	return wrong
+}
+
+func (k hostKeys) all() []known { return slices.Concat(k.about, k.bare) }
+
+// vouched reports whether one of the server's authorities signed the certificate.
+func (k hostKeys) vouched(cert *ssh.Certificate) bool {
+	return slices.ContainsFunc(k.all(), func(line known) bool { return line.marker == "cert-authority" && line.is(cert.SignatureKey) })
 }
 
 // knows reports whether a key is the server's. One of its name without the port counts where none is known of that port.

@@ -89,7 +89,7 @@ func Dial(ctx context.Context, cfg Config) (*Link, error) {
 		case err == nil:
 			l.start(d.cfg.KeepAlive)
 			return l, nil
-		case errors.As(err, &dropped):
+		case errors.As(err, &dropped) && dropped.again:
 			// As a server does with too many connections that are not logged in (MaxStartups).
 			before = err
 		case before != nil && errors.As(err, &silent):

@@ -239,7 +239,6 @@ func TestLogin(t *testing.T) {
 			test.setup(l)
 			got, err := link.Dial(t.Context(), l.cfg)
 			if err == nil {
-				err = got.Run(t.Context(), link.Command{Line: "exit 0"})
 				_ = got.Close()
 			}
 			if len(l.asked) != test.asked || (test.asked > 0 && l.asked[0] != prompt) {

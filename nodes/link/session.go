@@ -28,7 +28,8 @@ type Command struct {
 	Stdout, Stderr io.Writer
 }
 
-// Run runs a program to its end, an *ExitError if that is no good one. When ctx ends, the program is sent SIGTERM and Run returns at once.
+// Run runs a program to its end, an *ExitError if that is no good one. When ctx ends, Run returns, and the program loses
+// its stdin and stdout; it is sent SIGTERM, too, which OpenSSH's server does for all accounts but root.
 func (l *Link) Run(ctx context.Context, c Command) error {
 	s, err := l.open(ctx, c.Line, c.Stderr)
 	if err != nil {

@@ -142,7 +142,7 @@ func (s *Stream) result() error {
 	case s.line != "" && s.told && s.code == 0 && s.signal == "":
 		return io.EOF
 	case s.line == "" || !s.told:
-		if err := s.link.explain(io.EOF); err != io.EOF || s.line == "" {
+		if err := s.link.explain(io.EOF); !errors.Is(err, io.EOF) || s.line == "" {
 			return err
 		}
 		s.code = -1

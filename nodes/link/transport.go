@@ -118,27 +118,20 @@ type commandConn struct {
 }
 
 // Read returns what the program wrote.
-func (c *commandConn) Read(p []byte) (int, error) {
-	n, err := c.out.Read(p)
-	if err != nil {
-		if text := c.stderr.String(); text != "" {
-			err = fmt.Errorf("%w: %s", err, text)
-		}
-	}
-	return n, err
-}
+func (c *commandConn) Read(p []byte) (int, error) { return c.out.Read(p) }
 
 // Write gives the program its input.
 func (c *commandConn) Write(p []byte) (int, error) { return c.in.Write(p) }
 
-// Close ends the program and waits for it.
+// Close ends the program and waits for it. It has a moment for its last words.
 func (c *commandConn) Close() error {
 	c.once.Do(func() {
 		_ = c.in.Close()
-		_ = c.cmd.Process.Kill()
 		_ = c.out.Close()
-		// Its exit code says only that it was killed.
+		kill := time.AfterFunc(200*time.Millisecond, func() { _ = c.cmd.Process.Kill() })
+		// How it ended does not matter any more.
 		_ = c.cmd.Wait()
+		kill.Stop()
 	})
 	return nil
 }
