@@ -3,6 +3,7 @@
 package link
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -150,11 +151,8 @@ func (e *LostError) Unwrap() error { return e.Err }
 // Lost says that the node cannot be used.
 func (e *LostError) Lost() bool { return true }
 
-// endedError says in words what systems have several errors for.
-type endedError struct{ err error }
-
-func (e *endedError) Error() string { return "the other side ended it" }
-func (e *endedError) Unwrap() error { return e.err }
+// errEnded is what systems have several errors for. It wraps none of them: nobody may take it for an io.EOF.
+var errEnded = errors.New("the other side ended it")
 
 // SessionsError says that the server opens no more sessions on this connection.
 type SessionsError struct {

@@ -246,7 +246,7 @@ func (l *Link) listen(every time.Duration, beat chan<- struct{}) {
 
 func (l *Link) lost(err error) error {
 	if ended(err) {
-		err = &endedError{err}
+		err = errEnded
 	}
 	return &LostError{Host: l.host, Address: l.address, Err: err}
 }

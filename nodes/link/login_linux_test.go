@@ -126,7 +126,7 @@ func TestLogin(t *testing.T) {
 	}{
 		{"an ed25519 key", func(l *login) { l.key("id_ed25519", "-t", "ed25519") }, 0, "", ""},
 		{"an ECDSA key", func(l *login) { l.key("id_ecdsa", "-t", "ecdsa") }, 0, "", ""},
-		{"an RSA key", func(l *login) { l.key("id_rsa", "-t", "rsa", "-b", "2048") }, 0, "", ""},
+		{"an RSA key", func(l *login) { l.key("id_rsa", "-t", "rsa", "-b", "1024") }, 0, "", ""},
 		{"a key by its name", func(l *login) {
 			l.key("mine", "-t", "ed25519")
 			l.config("IdentityFile ~/.ssh/none\nIdentityFile ~/.ssh/mine")
@@ -136,24 +136,24 @@ func TestLogin(t *testing.T) {
 			l.key("id_ed25519", "-t", "ed25519")
 		}, 0, "", ""},
 		{"a key with a passphrase", func(l *login) {
-			l.key("id_ed25519", "-t", "ed25519", "-N", "secret")
+			l.key("id_ed25519", "-t", "ed25519", "-a", "1", "-N", "secret")
 			l.answer("secret")
 		}, 1, "", ""},
 		{"a passphrase is asked for three times", func(l *login) {
-			l.key("id_ed25519", "-t", "ed25519", "-N", "secret")
+			l.key("id_ed25519", "-t", "ed25519", "-a", "1", "-N", "secret")
 			l.answer("wrong", "wrong", "secret")
 		}, 3, "", ""},
 		{"a passphrase is asked for only of keys that the server wants", func(l *login) {
-			l.stranger("id_ecdsa", "-t", "ecdsa", "-N", "secret")
+			l.stranger("id_ecdsa", "-t", "ecdsa", "-a", "1", "-N", "secret")
 			l.key("id_ed25519", "-t", "ed25519")
 			l.answer()
 		}, 0, "", ""},
 		{"a key that nobody opens is in nobody's way", func(l *login) {
-			l.key("id_ecdsa", "-t", "ecdsa", "-N", "secret")
+			l.key("id_ecdsa", "-t", "ecdsa", "-a", "1", "-N", "secret")
 			l.key("id_ed25519", "-t", "ed25519")
 		}, 0, "", ""},
 		{"an old key file", func(l *login) {
-			l.key("id_ed25519", "-t", "rsa", "-b", "2048", "-m", "PEM", "-N", "secret")
+			l.key("id_ed25519", "-t", "rsa", "-b", "1024", "-m", "PEM", "-a", "1", "-N", "secret")
 			l.forget("id_ed25519.pub")
 			l.answer("secret")
 		}, 1, "", ""},
@@ -162,9 +162,9 @@ func TestLogin(t *testing.T) {
 			l.agent("a")
 		}, 0, "", ""},
 		{"an agent instead of a passphrase", func(l *login) {
-			l.key("id_ed25519", "-t", "rsa", "-b", "2048")
+			l.key("id_ed25519", "-t", "rsa", "-b", "1024")
 			l.agent("id_ed25519")
-			run(l.T, "ssh-keygen", "-q", "-p", "-N", "secret", "-f", l.path("id_ed25519"))
+			run(l.T, "ssh-keygen", "-q", "-p", "-a", "1", "-N", "secret", "-f", l.path("id_ed25519"))
 			l.answer()
 		}, 0, "", ""},
 		{"an agent's key that is named by its public half", func(l *login) {
@@ -179,12 +179,12 @@ func TestLogin(t *testing.T) {
 			l.certify("id_ed25519")
 		}, 0, "", ""},
 		{"a certificate for a key with a passphrase", func(l *login) {
-			l.stranger("id_ed25519", "-t", "ed25519", "-N", "secret")
+			l.stranger("id_ed25519", "-t", "ed25519", "-a", "1", "-N", "secret")
 			l.certify("id_ed25519")
 			l.answer("secret")
 		}, 1, "", ""},
 		{"a certificate for an RSA key of the agent", func(l *login) {
-			l.stranger("a", "-t", "rsa", "-b", "2048")
+			l.stranger("a", "-t", "rsa", "-b", "1024")
 			l.agent("a")
 			l.certify("a")
 			l.config("CertificateFile ~/.ssh/a-cert.pub")
@@ -200,11 +200,11 @@ func TestLogin(t *testing.T) {
 		{"no key", func(*login) {}, 0, "there is no key for root@127.0.0.1:PORT", "give the server your key: ssh-copy-id -p PORT root@127.0.0.1"},
 		{"a stranger's key", func(l *login) { l.stranger("id_ed25519", "-t", "ed25519") }, 0,
 			"root@127.0.0.1:PORT took no key of ~/.ssh/id_ed25519", "give the server your key: ssh-copy-id -p PORT root@127.0.0.1"},
-		{"a passphrase and nobody to ask", func(l *login) { l.key("id_ed25519", "-t", "ed25519", "-N", "secret") }, 0,
+		{"a passphrase and nobody to ask", func(l *login) { l.key("id_ed25519", "-t", "ed25519", "-a", "1", "-N", "secret") }, 0,
 			"root@127.0.0.1:PORT took no key of ~/.ssh/id_ed25519; the key ~/.ssh/id_ed25519 needs a passphrase, and there is nobody to ask",
 			"give the key to an agent: ssh-add ~/.ssh/id_ed25519"},
 		{"a passphrase that is wrong again and again", func(l *login) {
-			l.key("id_ed25519", "-t", "ed25519", "-N", "secret")
+			l.key("id_ed25519", "-t", "ed25519", "-a", "1", "-N", "secret")
 			l.answer("a", "b", "c")
 		}, 3, "root@127.0.0.1:PORT took no key of ~/.ssh/id_ed25519; the key ~/.ssh/id_ed25519 has another passphrase", "give the key to an agent: ssh-add ~/.ssh/id_ed25519"},
 		{"an agent's key that is not named", func(l *login) {

@@ -142,8 +142,12 @@ func (s *Stream) result() error {
 	case s.line != "" && s.told && s.code == 0 && s.signal == "":
 		return io.EOF
 	case s.line == "" || !s.told:
-		if err := s.link.explain(io.EOF); !errors.Is(err, io.EOF) || s.line == "" {
-			return err
+		_ = s.link.explain(io.EOF)
+		if lost := s.link.Err(); lost != nil {
+			return lost
+		}
+		if s.line == "" {
+			return io.EOF
 		}
 		s.code = -1
 	}
