@@ -47,6 +47,25 @@ func TestCaches(t *testing.T) {
 			}
 		})
 	}
+	t.Run("each of several is whole", func(t *testing.T) {
+		files := map[string]string{"Dockerfile": "FROM BASE\nCOPY a /a\nRUN " + uuid + "\n", "a": "several"}
+		first := first.on(t)
+		args := []string{"build", first.contextOn(files)}
+		from := map[string]bool{}
+		for _, name := range []string{"1", "2"} {
+			args = append(args, "--cache-to", "type=registry,ref="+ref+"several:"+name, "--cache-to", "type=local,dest="+local+"/"+name)
+			from["type=registry,ref="+ref+"several:"+name], from["type=local,src="+local+"/"+name] = true, true
+		}
+		first.must(args...)
+		second := newLab(t)
+		for name := range from {
+			out := second.mab("build", "--cache-from", name, second.contextOn(files))
+			if out.code != 0 || ran(t, out.stderr, "RUN "+uuid) {
+				t.Errorf("%s: exit code %d, or not cached:\n%s", name, out.code, out.stderr)
+			}
+			second.must("cache", "prune", "--all", "--force")
+		}
+	})
 	t.Run("a cache that is not there is no reason to fail", func(t *testing.T) {
 		l := newLab(t)
 		l.must("build", "--cache-from", ref+"nothing:1", l.contextOn(map[string]string{"Dockerfile": "FROM BASE\nRUN true\n"}))

@@ -5,16 +5,13 @@ package solver
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -62,6 +59,12 @@ type Solve struct {
 	// Input is what the request received; it stays the caller's. Nil: the request wants none.
 	Input   *Input
 	Exports []Export
+	// Whole are the platforms of the whole build, where the request is for a part of them: what comes out has the form and the bytes that it
+	// would have in one solve for all. Nil: those of the request.
+	Whole []platforms.Platform
+	// SplitCaches has each platform of the solve write a cache of its own, in a tag or a directory that is named after it beside or in the one
+	// that the request names, and read those of the whole, and what is there under the name itself. Caches inside images stay what they are.
+	SplitCaches bool
 	// Decide is asked once, when the graphs are known. Nil: go on.
 	Decide Decide
 	// Views are other platforms than the solver's own that Decide wants to see the graphs of as BUILDPLATFORM.
@@ -196,6 +199,9 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		return client.SolveOpt{}, err
 	}
 	maps.Copy(attrs, src.attrs)
+	if len(s.whole()) > 1 {
+		attrs["multi-platform"] = "true"
+	}
 	docker := config.LoadDefaultConfigFile(io.Discard)
 	maps.Copy(attrs, proxyArgs(docker.Proxies, manifestlist.EngineHost(manifestlist.EngineConfig{}), attrs))
 	session, err := r.attachables()
@@ -205,6 +211,9 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	session = withNodeTokens(session, s.Registries)
 	imports, exports, err := r.caches()
 	if err != nil {
+		return client.SolveOpt{}, err
+	}
+	if imports, exports, err = s.splitCaches(imports, exports); err != nil {
 		return client.SolveOpt{}, err
 	}
 	if len(src.uploads) > 0 {
@@ -222,6 +231,7 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		Ref:                 cmp.Or(s.ref, newRef()),
 	}
 	for _, e := range s.Exports {
+		e.Attrs = s.partAttrs(e)
 		entry, err := e.entry(s.evidence)
 		if err != nil {
 			return client.SolveOpt{}, err
@@ -250,16 +260,6 @@ func (e Export) entry(seen *evidence) (client.ExportEntry, error) {
 		}
 	}
 	return out, nil
-}
-
-// sharedKey lets the solver send only what changed since the last build of the same directory.
-func sharedKey(dir string) string {
-	path, err := filepath.Abs(dir)
-	if err != nil {
-		path = dir
-	}
-	sum := sha256.Sum256([]byte(path))
-	return hex.EncodeToString(sum[:])
 }
 
 // view reads the graphs as they would be on a solver with another platform of its own.

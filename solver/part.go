@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver
+
+import (
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"github.com/distribution/reference"
+	"github.com/moby/buildkit/client"
+
+	"github.com/mab-build/mab/platforms"
+)
+
+// whole are all platforms of the build that this solve is a part of.
+func (s *Solve) whole() []platforms.Platform {
+	if s.Whole != nil {
+		return s.Whole
+	}
+	return s.Request.Platforms
+}
+
+// annotated is the name of an annotation for one platform: https://github.com/moby/buildkit/blob/v0.33.1/exporter/containerimage/exptypes/annotations.go
+var annotated = regexp.MustCompile(`^annotation[a-z-]*\[([^]]+)\]\.`)
+
+// partAttrs are an export's for some of the platforms: files lie where those of all platforms would, and annotations are not asked
+// for on what is not there.
+func (s *Solve) partAttrs(e Export) map[string]string {
+	out := maps.Clone(e.Attrs)
+	maps.DeleteFunc(out, func(name, _ string) bool {
+		found := annotated.FindStringSubmatch(name)
+		if found == nil {
+			return false
+		}
+		p, err := platforms.Parse(found[1])
+		return err == nil && slices.Contains(s.whole(), p) && !slices.Contains(s.Request.Platforms, p)
+	})
+	const split = "platform-split"
+	if _, given := out[split]; !given && len(s.whole()) > 1 && (e.Type == client.ExporterLocal || e.Type == client.ExporterTar) {
+		if out == nil {
+			out = map[string]string{}
+		}
+		out[split] = strconv.FormatBool(true)
+	}
+	return out
+}
+
+// splitCaches has each platform's cache be written to a place of its own, and those of all platforms be read. Whoever builds a platform
+// writes it, so that no node overwrites what another wrote.
+func (s *Solve) splitCaches(imports, exports []client.CacheOptionsEntry) (from, to []client.CacheOptionsEntry, err error) {
+	if !s.SplitCaches {
+		return imports, exports, nil
+	}
+	for _, e := range imports {
+		from = append(from, splitImport(e, s.whole())...)
+	}
+	for _, e := range exports {
+		list, err := splitExport(e, s.Request.Platforms)
+		if err != nil {
+			return nil, nil, err
+		}
+		to = append(to, list...)
+	}
+	return from, to, nil
+}
+
+// splitExport is a cache's entries for each platform. What is inside the image is so already.
+func splitExport(e client.CacheOptionsEntry, list []platforms.Platform) ([]client.CacheOptionsEntry, error) {
+	if e.Type == inlineCache || len(list) == 0 {
+		return []client.CacheOptionsEntry{e}, nil
+	}
+	var out []client.CacheOptionsEntry
+	for _, p := range list {
+		if e.Type == "local" {
+			out = append(out, withAttr(e, "dest", filepath.Join(e.Attrs["dest"], p.Slug())))
+			continue
+		}
+		ref, err := platformRef(e.Attrs["ref"], p)
+		if err != nil {
+			return nil, &usageError{"--cache-to: " + err.Error(), "write type=registry,ref=NAME:TAG; each platform gets a tag of its own that begins with it"}
+		}
+		out = append(out, withAttr(e, "ref", ref))
+	}
+	return out, nil
+}
+
+// splitImport is what may have been written under a cache's name, itself included, for all platforms.
+func splitImport(e client.CacheOptionsEntry, list []platforms.Platform) []client.CacheOptionsEntry {
+	switch e.Type {
+	case "registry":
+		out := []client.CacheOptionsEntry{e}
+		for _, p := range list {
+			// There is nothing more to be read at a digest.
+			if ref, err := platformRef(e.Attrs["ref"], p); err == nil {
+				out = append(out, withAttr(e, "ref", ref))
+			}
+		}
+		return out
+	case "local":
+		var out []client.CacheOptionsEntry
+		dirs := []string{e.Attrs["src"]}
+		for _, p := range list {
+			dirs = append(dirs, filepath.Join(e.Attrs["src"], p.Slug()))
+		}
+		for _, dir := range dirs {
+			if _, err := os.Stat(filepath.Join(dir, "index.json")); err == nil {
+				out = append(out, withAttr(e, "src", dir))
+			}
+		}
+		if out != nil {
+			return out
+		}
+	}
+	return []client.CacheOptionsEntry{e}
+}
+
+func withAttr(e client.CacheOptionsEntry, name, value string) client.CacheOptionsEntry {
+	e.Attrs = maps.Clone(e.Attrs)
+	e.Attrs[name] = value
+	return e
+}
+
+// platformRef is a platform's reference beside ref: NAME:TAG-linux-arm64.
+func platformRef(ref string, p platforms.Platform) (string, error) {
+	named, err := reference.ParseNormalizedNamed(ref)
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", ref, err)
+	}
+	if _, ok := named.(reference.Digested); ok {
+		return "", fmt.Errorf("%q is a digest", ref)
+	}
+	tagged, ok := reference.TagNameOnly(named).(reference.Tagged)
+	if !ok {
+		return "", fmt.Errorf("%q has no tag", ref)
+	}
+	out, err := reference.WithTag(reference.TrimNamed(named), tagged.Tag()+"-"+p.Slug())
+	if err != nil {
+		return "", fmt.Errorf("%q: %w", tagged.Tag()+"-"+p.Slug(), err)
+	}
+	return reference.FamiliarString(out), nil
+}
