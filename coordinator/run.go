@@ -87,6 +87,12 @@ func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
 // alone reports whether one solve does the whole build, and writes where it goes.
 func (r *run) alone() bool { return len(r.members) == 1 && !r.request.KeepGoing }
 
+// splits reports whether each platform writes a cache of its own: where several nodes may build the platforms, one would overwrite what
+// another wrote, whoever builds which this time.
+func (r *run) splits() bool {
+	return len(r.request.Platforms) > 1 && (len(r.members)+len(r.absent) > 1 || r.request.KeepGoing)
+}
+
 func (r *run) farm() []nodes.Node {
 	out := make([]nodes.Node, len(r.members))
 	for i, m := range r.members {
@@ -180,6 +186,7 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 	s := solver.Solve{
 		Request: &request, Input: r.input, Exports: exports, Display: r.display(t.member),
 		Registries: r.cfg.Attach.Config.Registries,
+		Whole:      r.request.Platforms, SplitCaches: r.splits(),
 	}
 	if t.lead {
 		s.Views = r.others(t.member)

@@ -74,7 +74,7 @@ func TestReport(t *testing.T) {
 		{"a node was lost", &coordinator.LostError{Node: "pi4", Log: "panic"}, 4, []string{
 			"mab: error: building on pi4: the solver went away; the end of its log:",
 			"mab: error: panic",
-			"mab: hint: run the same command again: a new solver starts, and steps that were done are not run again",
+			"mab: hint: run the same command again when pi4 is back: steps that were done are not run again",
 		}},
 		{"the result was refused", &coordinator.RefusedError{}, 5, []string{"mab: error: checking the result: <nil>"}},
 		{"interrupted", fmt.Errorf("building: %w", context.Canceled), 130, []string{"mab: error: interrupted; nothing was tagged"}},
