@@ -12,14 +12,15 @@ import (
 )
 
 const (
-	// scoreRuns are how often a program is run at most, and scoreTime is how much CPU time of it is enough. The best of two is the least.
-	scoreRuns = 5
-	scoreTime = 60 * time.Millisecond
+	// scoreRuns are how often a program is run at most, and scoreTime is how much CPU time of it is enough. The best of two is the least. Several
+	// short runs tell more than a long one: what disturbs them is not always there.
+	scoreRuns = 6
+	scoreTime = 100 * time.Millisecond
 )
 
 // Score tells how fast programs of platform p run here, natively or by the handler that the kernel has for them: in millions of rounds
 // per second of CPU time, of one thread, without what it takes to start a program. It runs the program of Work some times, one at a
-// time, for some 20 ms natively and 150 ms under QEMU in all; what else the machine does changes the outcome by a third and more, for it takes
+// time, for some 15 ms natively and 150 ms under QEMU in all; what else the machine does changes the outcome by a third, for it takes
 // away caches and clock. They have the priority of the calling thread. Errors and dir are as for Probe's; where there
 // is no such program, errors.ErrUnsupported.
 func Score(ctx context.Context, p platforms.Platform, dir string) (float64, error) {

@@ -40,10 +40,10 @@ func (w *watch) scoreUntil(ctx context.Context, end <-chan os.Signal) bool {
 	}
 }
 
-// score finds out what is not known of the last survey, one platform after the other. Each is published as soon as it is known.
+// score finds out what is open of the last survey, one platform after the other. Each is published as soon as it is known.
 func (w *watch) score(ctx context.Context) {
-	unknown := w.emulators.scores.fill(w.found)
-	if len(unknown) == 0 {
+	open := w.emulators.scores.fill(w.found)
+	if len(open) == 0 {
 		return
 	}
 	// A thread cannot take back that it gives way; it ends with this goroutine, for it is not unlocked.
@@ -52,7 +52,7 @@ func (w *watch) score(ctx context.Context) {
 	if w.solves.calm(ctx, scoreCalm) != nil {
 		return
 	}
-	for _, s := range unknown {
+	for _, s := range open {
 		score, err := w.scoreCalmly(ctx, s)
 		if ctx.Err() != nil {
 			return

@@ -54,7 +54,7 @@ func TestScoresAreKept(t *testing.T) {
 		want    []float64
 		unknown []string
 	}{
-		{"variants share what runs them", here, nil, []float64{185, 185, 22.1, 22.1, 0}, nil},
+		{"variants share what runs them, and the best counts", here, nil, []float64{185, 185, 22.1, 22.1, 0}, nil},
 		{"another kernel has none", solver.Machine{Kernel: "6.2", Model: "EPYC"}, nil, []float64{0, 0, 0, 0, 0}, []string{"linux/amd64", "linux/arm/v7"}},
 		{"another CPU has none", solver.Machine{Kernel: "6.1", Model: "Xeon"}, nil, []float64{0, 0, 0, 0, 0}, []string{"linux/amd64", "linux/arm/v7"}},
 		{"another emulator under the same path has none", here, func(t *testing.T, _, emulator string) {
@@ -71,7 +71,7 @@ func TestScoresAreKept(t *testing.T) {
 			if err := solver.AddScore(path, here, found(emulator)[:2], found(emulator)[0], 180); err != nil {
 				t.Fatal(err)
 			}
-		}, []float64{180, 180, 0, 0, 0}, []string{"linux/arm/v7"}},
+		}, []float64{185, 185, 0, 0, 0}, []string{"linux/arm/v7"}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			dir := t.TempDir()
@@ -80,9 +80,11 @@ func TestScoresAreKept(t *testing.T) {
 				t.Fatal(err)
 			}
 			survey := found(emulator)
-			err := errors.Join(solver.AddScore(path, here, survey, survey[0], 184.96), solver.AddScore(path, here, survey, survey[2], 22.0501))
-			if err != nil {
-				t.Fatal(err)
+			for _, part := range []float64{0.5, 1, 0.9} {
+				err := errors.Join(solver.AddScore(path, here, survey, survey[0], part*184.96), solver.AddScore(path, here, survey, survey[2], part*22.0501))
+				if err != nil {
+					t.Fatal(err)
+				}
 			}
 			if test.change != nil {
 				test.change(t, path, emulator)
@@ -158,6 +160,11 @@ func TestScoringGivesWayToBuilds(t *testing.T) {
 			t.Error("it would go on though the solver ends")
 		}
 	})
+	// What was found out once is known, and found out again.
+	survey := found("")
+	if again := solver.FillScores(path, solver.Machine{}, survey); len(again) != 2 || survey[0].Score != 185 {
+		t.Errorf("%v, and %v are open", scored(survey), names(again))
+	}
 	again := solver.NewWatch(path, found(""), nil)
 	end := make(chan os.Signal, 1)
 	end <- unix.SIGHUP

@@ -23,12 +23,21 @@ type keptScores struct {
 	Kernel string `json:"kernel"`
 	Model  string `json:"model"`
 	// Scores are by what runs the programs: see runner.
-	Scores map[string]float64 `json:"scores"`
+	Scores map[string]keptScore `json:"scores"`
 }
+
+// keptScore is the best of some times: a machine that is busy with something else seems slower than it is, never faster.
+type keptScore struct {
+	Score float64 `json:"score"`
+	Times int     `json:"times"`
+}
+
+// scoreTimes is how often a score is found out, by as many solvers or surveys.
+const scoreTimes = 3
 
 // loadScores reads the file. One that is not there, or is damaged, has none.
 func loadScores(path string, on Machine) *scores {
-	s := &scores{path: path, kept: keptScores{Kernel: on.Kernel, Model: on.Model, Scores: map[string]float64{}}}
+	s := &scores{path: path, kept: keptScores{Kernel: on.Kernel, Model: on.Model, Scores: map[string]keptScore{}}}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return s
@@ -53,24 +62,24 @@ func runner(s emulation.Support) string {
 	return name
 }
 
-// fill writes what is known into a survey, and returns of what nothing is: the first entry for each runner. Runners that are gone are
+// fill writes what is known into a survey, and returns what is to be found out: the first entry for each runner. Runners that are gone are
 // forgotten.
-func (s *scores) fill(survey []emulation.Support) (unknown []emulation.Support) {
-	known := map[string]float64{}
+func (s *scores) fill(survey []emulation.Support) (open []emulation.Support) {
+	seen := map[string]bool{}
 	for i := range survey {
 		if !survey[i].Runs() {
 			continue
 		}
 		name := runner(survey[i])
-		score, there := s.kept.Scores[name]
-		survey[i].Score = score
-		if _, seen := known[name]; !there && !seen {
-			unknown = append(unknown, survey[i])
+		kept := s.kept.Scores[name]
+		survey[i].Score = kept.Score
+		if kept.Times < scoreTimes && !seen[name] {
+			open = append(open, survey[i])
 		}
-		known[name] = score
+		seen[name] = true
 	}
-	maps.DeleteFunc(s.kept.Scores, func(name string, _ float64) bool { _, there := known[name]; return !there })
-	return unknown
+	maps.DeleteFunc(s.kept.Scores, func(name string, _ keptScore) bool { return !seen[name] })
+	return open
 }
 
 // add keeps the score of what runs an entry of the survey, to three digits: the rest is noise.
@@ -79,7 +88,8 @@ func (s *scores) add(of emulation.Support, score float64) error {
 		digits := math.Pow(10, 2-math.Floor(math.Log10(score)))
 		score = math.Round(score*digits) / digits
 	}
-	s.kept.Scores[runner(of)] = score
+	kept := s.kept.Scores[runner(of)]
+	s.kept.Scores[runner(of)] = keptScore{max(kept.Score, score), kept.Times + 1}
 	return s.save()
 }
 
