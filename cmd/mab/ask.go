@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	errTimeout = errors.New("understanding --connect-timeout: it is not above zero")
+	errTimeout = errors.New("understanding --connect-timeout: it is below zero")
 	errSecret  = errors.New("asking for a secret: nothing was entered")
 )
 

@@ -5,7 +5,6 @@ package main
 import (
 	"os"
 	"runtime"
-	"time"
 
 	"github.com/spf13/pflag"
 
@@ -17,7 +16,6 @@ const (
 	nodesVariable = "MAB_NODES"
 	// nodesFileVariable names the saved list; empty, there is none.
 	nodesFileVariable = "MAB_NODES_FILE"
-	connectTimeout    = 10 * time.Second
 )
 
 // nodeOptions are the flags that say which nodes there are, and how they are reached.
@@ -37,7 +35,7 @@ func nodeFlags(flags *pflag.FlagSet, n *nodeOptions) {
 // reachFlags binds those of a command that names its nodes otherwise.
 func reachFlags(flags *pflag.FlagSet, n *nodeOptions) {
 	flags.BoolVar(&n.reach.AcceptNewHostKey, "accept-new-host-key", false, "take the key of a host that was never seen, and remember it")
-	flags.DurationVar(&n.reach.Timeout, "connect-timeout", connectTimeout, "how `long` a node may take to answer")
+	flags.DurationVar(&n.reach.Timeout, "connect-timeout", 0, "how `long` a node may take to answer (default ConnectTimeout of ssh_config, else 10s)")
 }
 
 // nodes returns the nodes that are to be used, in order, and how they are reached.
@@ -56,7 +54,7 @@ func (o *options) nodes(n *nodeOptions) ([]nodes.Entry, nodes.Config, error) {
 
 // reaching is how nodes are reached.
 func (o *options) reaching(n *nodeOptions) (nodes.Config, error) {
-	if n.reach.Timeout <= 0 {
+	if n.reach.Timeout < 0 {
 		return nodes.Config{}, usage{errTimeout, "write a time such as 10s or 1m"}
 	}
 	config, err := readConfig()
