@@ -169,7 +169,7 @@ func (e *SessionsError) Unwrap() error { return e.Err }
 
 // Hint tells the setting of the server.
 func (e *SessionsError) Hint() string {
-	return fmt.Sprintf("raise MaxSessions in /etc/ssh/sshd_config on %s; mab needs no more than 10", e.Host)
+	return fmt.Sprintf("raise MaxSessions in /etc/ssh/sshd_config on %s; OpenSSH's default is 10", e.Host)
 }
 
 // ExitError says how a program on the other side ended that did not end well.

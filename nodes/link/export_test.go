@@ -2,7 +2,10 @@
 
 package link
 
-import "time"
+import (
+	"context"
+	"time"
+)
 
 // Words and Wildcard are words and wildcard.
 func Words(text string) ([]string, error) { return words(text) }
@@ -34,4 +37,10 @@ func Route(cfg Config) ([]Hop, error) {
 			Hashed: h.hashed, Timeout: h.timeout})
 	}
 	return list, nil
+}
+
+// WithPatience is withPatience, with what pauses and resumes it.
+func WithPatience(ctx context.Context, after time.Duration) (patient context.Context, pause, resume, end func()) {
+	ctx, p := withPatience(ctx, after)
+	return ctx, p.pause, p.resume, p.end
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -187,6 +188,9 @@ func (h *hop) paths(s settings, at place) error {
 	switch socket := s.value("identityagent"); {
 	case socket == "", socket == "SSH_AUTH_SOCK":
 		h.agent = at.getenv("SSH_AUTH_SOCK")
+		if h.agent == "" && runtime.GOOS == "windows" {
+			h.agent = `\\.\pipe\openssh-ssh-agent`
+		}
 	case strings.EqualFold(socket, "none"):
 	case strings.HasPrefix(socket, "$") && !strings.HasPrefix(socket, "${"):
 		h.agent = at.getenv(socket[1:])

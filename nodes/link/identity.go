@@ -191,7 +191,13 @@ func (k *keyring) load(ctx context.Context, path string) (identity, error) {
 	}
 	var missing *ssh.PassphraseMissingError
 	if !errors.As(err, &missing) {
-		return id, fmt.Errorf("reading the key %q: %w", path, err)
+		err = fmt.Errorf("reading the key %q: %w", path, err)
+		if id.public == nil {
+			return id, err
+		}
+		// A kind that only agents handle, such as a security key.
+		k.problems = append(k.problems, err.Error())
+		return id, nil
 	}
 	if missing.PublicKey != nil {
 		id.public = missing.PublicKey

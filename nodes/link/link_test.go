@@ -300,7 +300,7 @@ func TestRefusedSessions(t *testing.T) {
 	if got := strings.ReplaceAll(err.Error(), fmt.Sprint(s.port), "PORT"); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	if want := "raise MaxSessions in /etc/ssh/sshd_config on 127.0.0.1; mab needs no more than 10"; refused.Hint() != want {
+	if want := "raise MaxSessions in /etc/ssh/sshd_config on 127.0.0.1; OpenSSH's default is 10"; refused.Hint() != want {
 		t.Errorf("hint %s", refused.Hint())
 	}
 }

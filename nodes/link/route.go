@@ -41,6 +41,9 @@ func (p *planner) via(to spec, jumps []spec, seen []spec) ([]hop, error) {
 	if err != nil {
 		return nil, err
 	}
+	if canonical := s.flag("canonicalizehostname"); canonical != "" && canonical != "no" {
+		p.note(fmt.Sprintf("passing over CanonicalizeHostname for %s: give it a HostName", to.host))
+	}
 	h, err := newHop(s, to, p.at)
 	if err != nil {
 		return nil, &ConfigError{Err: err}

@@ -56,7 +56,7 @@ func (l *Link) Run(ctx context.Context, c Command) error {
 	_ = s.Close()
 	_ = group.Wait()
 	switch {
-	case ctx.Err() != nil:
+	case err != nil && ctx.Err() != nil:
 		return fmt.Errorf("running %q on %s: %w", c.Line, l.host, ctx.Err())
 	case err != nil:
 		return err

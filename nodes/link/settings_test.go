@@ -234,14 +234,15 @@ func TestConfigErrors(t *testing.T) {
 }
 
 func TestPassedOver(t *testing.T) {
-	cfg := configured(t, "Match exec \"test -f /x\"\n Port 1\nMatch !exec true\n Port 2\nMatch all\n Port 3\n")
+	cfg := configured(t, "CanonicalizeHostname yes\nMatch exec \"test -f /x\"\n Port 1\nMatch !exec true\n Port 2\nMatch all\n Port 3\n")
 	var notes []string
 	cfg.Note = func(text string) { notes = append(notes, strings.ReplaceAll(text, cfg.Files[0], "FILE")) }
 	hops, err := link.Route(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"FILE:1: passing over Match exec, which mab does not evaluate", "FILE:3: passing over Match exec, which mab does not evaluate"}
+	want := []string{"FILE:2: passing over Match exec, which mab does not evaluate", "FILE:4: passing over Match exec, which mab does not evaluate",
+		"passing over CanonicalizeHostname for n: give it a HostName"}
 	if diff := cmp.Diff(want, notes); diff != "" || hops[0].Server != "me@n:3" {
 		t.Errorf("%s; want -, got +:\n%s", hops[0].Server, diff)
 	}
