@@ -33,13 +33,14 @@ const scriptBring = `umask 077; say() { echo; echo "` + Mark + `$*"; }; t=; ` +
 	`chmod 700 "$t"; "$t" 2>/dev/null || { rm -f "$t"; t=; say place noexec "$p"; continue; }; ` +
 	`break; done; ` +
 	`[ -n "$t" ] || exit 1; ` +
-	`away() { rm -f "$t"; exit 1; }; trap away HUP INT TERM; ` +
+	`away() { rm -f "$t"; exit 1; }; trap away HUP INT TERM PIPE; ` +
 	`exec 3<&0; %[3]s <&3 >"$t" & g=$! ; ` +
 	`( s=; end() { kill $s; exit; }; trap end TERM; o=; while :; do sleep 15 & s=$! ; wait $s; n=$(wc -c <"$t"); ` +
 	`[ "$n" = "$o" ] && kill $g; o=$n; done ) </dev/null >/dev/null 2>&1 3<&- & w=$! ; ` +
 	`wait $g; r=$?; kill $w; exec 3<&-; ` +
-	`if [ $r -ne 0 ]; then a=$(room "$p"); say broken $r "$a" "$p"; away; fi; ` +
-	`chmod 700 "$t"; "$t" agent install %[4]s 2>&1; r=$?; [ $r -eq 0 ] || { say damaged $r "$p"; away; }`
+	// Who says something to a link that was cut is ended by it: first things first.
+	`if [ $r -ne 0 ]; then rm -f "$t"; say broken $r "$p"; exit 1; fi; ` +
+	`chmod 700 "$t"; "$t" agent install %[4]s 2>&1; r=$?; [ $r -eq 0 ] || { rm -f "$t"; say damaged $r "$p"; exit 1; }`
 
 // command has the node's sh run a script, whatever the login shell is.
 func command(script string) string { return "exec sh -c '" + script + "'" }

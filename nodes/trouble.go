@@ -85,12 +85,12 @@ func mendPlace(mend, dir string, needs int64) string {
 	return fmt.Sprintf(mend, dir)
 }
 
-// explainBroken tells a full disk from a cut link. rest is the exit code, the free KB, and the directory.
+// explainBroken tells a full disk from a cut link. rest is the exit code and the directory.
 func explainBroken(rest, said string, needs int64) error {
-	fields := strings.SplitN(rest, " ", 3)
+	_, dir, _ := strings.Cut(rest, " ")
 	for _, text := range []string{"No space left on device", "Disk quota exceeded", "write error"} {
-		if len(fields) == 3 && strings.Contains(said, text) {
-			return trouble{fmt.Errorf("bringing mab: %q is on a file system without room (%s)", fields[2], said),
+		if strings.Contains(said, text) {
+			return trouble{fmt.Errorf("bringing mab: %q is on a file system without room (%s)", dir, said),
 				fmt.Sprintf("make room there: it needs %d MB", needs)}
 		}
 	}
