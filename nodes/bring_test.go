@@ -35,7 +35,21 @@ func TestMain(m *testing.M) {
 		}
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	os.Exit(tests(m))
+}
+
+// tests runs them with a cache of their own for what is known of programs.
+func tests(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "mab-nodes-")
+	if err == nil {
+		err = os.Setenv("XDG_CACHE_HOME", dir)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	return m.Run()
 }
 
 // agent is a mab whose solver says what it hears.
@@ -320,6 +334,17 @@ func TestBringWithout(t *testing.T) {
 			}
 			s.env[0] = "PATH=" + dir
 		}},
+		{"anything but busybox", func(s *shell) {
+			busybox, err := exec.LookPath("busybox")
+			if err != nil {
+				s.t.Skip(err)
+			}
+			dir := filepath.Join(s.home, "tools")
+			if err := errors.Join(os.Mkdir(dir, 0o755), exec.Command(busybox, "--install", "-s", dir).Run()); err != nil {
+				s.t.Fatal(err)
+			}
+			s.env[0], s.login = "PATH="+dir, []string{filepath.Join(dir, "sh")}
+		}},
 		{"df", func(s *shell) { s.put("df", "exit 1") }},
 		{"silence", func(s *shell) {
 			s.put("login", `printf "Welcome! "; echo noise >&2; exec sh "$@"`)
@@ -337,6 +362,38 @@ func TestBringWithout(t *testing.T) {
 				t.Errorf("in its place is %q", got)
 			}
 		})
+	}
+}
+
+// TestBringChanged is about a file that another took the place of, without a trace in its size and time.
+func TestBringChanged(t *testing.T) {
+	self, err := os.ReadFile("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := nodes.Config{Programs: []string{t.TempDir()}}
+	then := time.Now().Add(-time.Hour)
+	write := func(last byte) {
+		t.Helper()
+		path := filepath.Join(cfg.Programs[0], "mab-linux-"+runtime.GOARCH)
+		if err := errors.Join(os.WriteFile(path, append(self, last), 0o600), os.Chtimes(path, then, then)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(1)
+	first := newShell(t)
+	reach(t, first, cfg)
+	write(2)
+	second := newShell(t)
+	if _, err := nodes.Over(t.Context(), "pi", second, cfg); err == nil || !strings.Contains(err.Error(), "was changed meanwhile") {
+		t.Errorf("got %v", err)
+	}
+	if got := second.placed(); len(got) > 0 {
+		t.Errorf("in its place is %q", got)
+	}
+	reach(t, second, cfg)
+	if got := second.placed(); len(got) != 1 || got[0] == first.placed()[0] {
+		t.Errorf("in its place is %q", got)
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -44,14 +45,16 @@ func findPrograms(ctx context.Context, dirs []string) ([]program, error) {
 			}
 		}
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group := errgroup.Group{}
 	for i := range out {
-		group.Go(func() (err error) {
-			out[i].digest, err = digests{}.of(ctx, out[i].path)
-			return err
+		group.Go(func() error {
+			// A file that cannot be read counts as one that is not there: it may be for machines that nobody asks for.
+			out[i].digest, _ = digests{}.of(ctx, out[i].path)
+			return ctx.Err()
 		})
 	}
-	return out, group.Wait()
+	err = group.Wait()
+	return slices.DeleteFunc(out, func(p program) bool { return p.digest == "" }), err
 }
 
 // programDirs are where programs are looked for.

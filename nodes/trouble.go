@@ -26,8 +26,11 @@ type reachError struct {
 func (e *reachError) Error() string { return fmt.Sprintf("node %q: %v", e.node, e.err) }
 func (e *reachError) Unwrap() error { return e.err }
 
-// Lost tells that another node might do.
-func (e *reachError) Lost() bool { return true }
+// Lost tells that another node might do. It would not where it was named wrongly.
+func (e *reachError) Lost() bool {
+	var wrong interface{ Usage() bool }
+	return !errors.As(e.err, &wrong) || !wrong.Usage()
+}
 
 // problems are what a place for mab can have, by the word that scriptBring has for it.
 var problems = []struct{ word, what, mend string }{
