@@ -98,6 +98,9 @@ func TestPlacement(t *testing.T) {
 		{"what this build has under way is load", coordinator.Situation{
 			Graphs: one, Farm: pair(nil), Under: []coordinator.Assignment{{Node: "a"}, {Node: "elsewhere"}},
 		}, []string{"b: its slot is free"}},
+		{"for as long as was expected", coordinator.Situation{
+			Graphs: one, Farm: pair(nil), Under: []coordinator.Assignment{{Node: "a", Expected: 100}, {Node: "b", Expected: 10}},
+		}, []string{"b: expected to be free first"}},
 		{"the longest is placed first, the order stays", coordinator.Situation{
 			Graphs: []*crossbuild.Graph{graph("s390x"), graph("ppc64le"), graph("amd64", "amd64", "amd64")}, Farm: pair(nil),
 		}, []string{"b: its slot is free", "b: expected to be free first", "a: its slot is free"}},
@@ -110,6 +113,10 @@ func TestPlacement(t *testing.T) {
 			score(a, "amd64", 100)
 			score(b, "amd64", 300)
 		})}, []string{"b: expected to be free first"}},
+		{"a fast CPU emulates fast", coordinator.Situation{Graphs: arm, Farm: pair(func(a, b *nodes.Node) {
+			score(a, "amd64", 100)
+			score(b, "amd64", 300)
+		})}, []string{"b: its slot is free"}},
 		{"what was measured tells more than a score", coordinator.Situation{Graphs: one, Farm: pair(func(a, b *nodes.Node) {
 			score(a, "amd64", 300)
 			score(b, "amd64", 100)
@@ -120,6 +127,9 @@ func TestPlacement(t *testing.T) {
 			score(b, "amd64", 300)
 		}), History: records(ran("a", "amd64", crossbuild.Native, 90, 0), ran("c", "s390x", crossbuild.Emulated, 1, 0))},
 			[]string{"b: expected 30 s here, 45 s on a"}},
+		{"what was emulated tells of emulators, and the rest of CPUs", coordinator.Situation{
+			Graphs: arm, Farm: mixed(nil), History: records(ran("x", "arm64", crossbuild.Native, 10, 0), ran("y", "arm64", crossbuild.Emulated, 400, 0)),
+		}, []string{"pi: expected 10 s here, 400 s on pc"}},
 		{"where the cache is", coordinator.Situation{
 			Graphs: one, Farm: pair(nil), History: records(ran("a", "amd64", crossbuild.Native, 40, 0), ran("b", "amd64", crossbuild.Native, 40, 0)),
 		}, []string{"b: expected 20 s here, which built it last, 40 s on a"}},
@@ -148,6 +158,10 @@ func TestPlacement(t *testing.T) {
 			Graphs: []*crossbuild.Graph{sends(graph("amd64", "amd64"))},
 			Farm:   pair(func(_, b *nodes.Node) { b.Info.Up, b.Info.Latency, b.URL = 1e3, 1, nodes.Local }),
 		}, []string{"b: its slot is free"}},
+		{"which has to be crossed once", coordinator.Situation{
+			Graphs: []*crossbuild.Graph{sends(graph("amd64", "amd64")), sends(graph("s390x", "amd64"))},
+			Farm:   pair(func(a, b *nodes.Node) { a.Info.Up, a.Slots, b.Info.Running = 10e6, 2, 1 }), Context: 70e6,
+		}, []string{"a: 2 of 2 slots free", "a: 1 of 2 slots free"}},
 		{"a disk with room", coordinator.Situation{
 			Graphs: one, Farm: pair(func(a, b *nodes.Node) { a.Info.Machine.Free, b.Info.Running = 1<<30, 1 }),
 		}, []string{"b: expected to be free first"}},
@@ -282,9 +296,15 @@ func TestViews(t *testing.T) {
 	if diff := cmp.Diff([]string{"linux/s390x on pc: cross, 1 steps", "linux/arm64 on pi: native, 2 steps"}, got); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}
-	s.Farm, s.Views[0].Graphs = all[1:], nil
+	// Several targets of one platform are told apart by their order.
+	s.Graphs = []*crossbuild.Graph{graph("arm64", "s390x"), graph("arm64", "s390x")}
+	s.Views[0].Graphs = []*crossbuild.Graph{graph("arm64", "arm64"), graph("arm64", "arm64", "arm64")}
+	if plan, err = coordinator.NewPlan(s); err != nil || len(plan.Assignments[0].Steps) != 1 || len(plan.Assignments[1].Steps) != 2 {
+		t.Errorf("plan %+v, error %v", plan, err)
+	}
+	s.Graphs, s.Farm, s.Views[0].Graphs = s.Graphs[:1], all[1:], nil
 	_, err = coordinator.NewPlan(s)
-	want := "no node can build linux/s390x: on pi there is nothing to build: the frontend made nothing of the Dockerfile"
+	want := "no node can build linux/arm64: on pi there is nothing to build: the frontend made nothing of the Dockerfile"
 	if err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
