@@ -72,3 +72,16 @@ func TestFailingRunKeepsOldOutputs(t *testing.T) {
 	}
 	empty(t, l.dir, "files.tar", "id", "metadata.json")
 }
+
+// TestCrashedRun has a RUN end whose only program crashes under QEMU, which then waits for a signal that never comes.
+func TestCrashedRun(t *testing.T) {
+	l := newWatchedLab(t)
+	out := l.start("build", "--platform", "linux/s390x", l.context(map[string]string{
+		"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN kill -SEGV $$\n",
+	})).within(20 * time.Second)
+	wantFailed(t, out, []string{"exit code: 137"}, "")
+	if !strings.Contains(out.stderr, "qemu: uncaught target signal 11") {
+		t.Errorf("QEMU does not say so\n%s", out.stderr)
+	}
+	l.noPanic()
+}

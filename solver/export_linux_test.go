@@ -106,3 +106,9 @@ func (s *solves) Count() int64 { return s.count.Load() }
 func Difference(c AttachConfig, info Info, s State) (others, busy string) {
 	return c.difference(info, s)
 }
+
+// Crashed tells whether a process is the first of a step, and whether it waits for its death.
+func Crashed(status string) (first, waits bool) {
+	s := parseStatus(status)
+	return firstOfStep(s), waitsForDeath(s)
+}

@@ -158,6 +158,7 @@ func (s *serving) run(ctx context.Context, doors doors, controller *control.Cont
 	serve(far, doors.far)
 	group.Go(func() error { sandbox.Reap(ctx, reapPeriod); return nil })
 	group.Go(func() error { s.watch.follow(ctx); return nil })
+	group.Go(func() error { endCrashed(ctx, s.watch.solves.count.Load, cfg.Log); return nil })
 	group.Go(func() error {
 		defer cancel()
 		select {
