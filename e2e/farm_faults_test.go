@@ -139,7 +139,7 @@ func TestFarmFaults(t *testing.T) {
 			quiet(t, h)
 			quiet(t, l.other(h))
 		})
-		t.Run("in a step, and there is no other/"+f.name, func(t *testing.T) {
+		t.Run("in a step and there is no other/"+f.name, func(t *testing.T) {
 			l := l.on(t)
 			ref := registry(t) + "/faults/none:1"
 			const write = pause + " && head -c 3000000 /dev/urandom > /noise"

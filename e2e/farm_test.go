@@ -167,12 +167,16 @@ func said(t testing.TB, out output, words ...string) {
 	}
 }
 
+// isSolver reports whether a line of Leftovers is a solver's.
+func isSolver(line string) bool {
+	return regexp.MustCompile(`^process \d+ \S*mab\S* serve( |$)`).MatchString(line)
+}
+
 // quiet waits until nothing of builds is left on a host: its solver may stay, as may its files, but no step, no agent, no mount.
 func quiet(t testing.TB, h *farm.Host) {
 	t.Helper()
-	solver := regexp.MustCompile(`^process \d+ \S*mab\S* serve |^process \d+ \S*\b(solver|serve)\b`)
 	within(t, 20*time.Second, "left on the host", func() string {
-		return strings.Join(slices.DeleteFunc(h.Leftovers(), solver.MatchString), "\n")
+		return strings.Join(slices.DeleteFunc(h.Leftovers(), isSolver), "\n")
 	})
 }
 
@@ -180,7 +184,7 @@ func TestFarm(t *testing.T) {
 	l := newFarmLab(t, farm.HostConfig{Name: "one"}, farm.HostConfig{Name: "two"}, farm.HostConfig{Name: "inner", Behind: "one"})
 	const three = "linux/amd64,linux/arm64,linux/s390x"
 	ref := func(name string) string { return registry(t) + "/farm/" + name + ":1" }
-	t.Run("three platforms, two hosts and this machine", func(t *testing.T) {
+	t.Run("three platforms over two hosts and this machine", func(t *testing.T) {
 		l := l.on(t)
 		pushed := l.pushed(append(l.farmBuild(ref("spread"), three, l.archContext("spread", "sleep 2")), l.node("one", "two", "local")...)...)
 		correct(t, pushed, three)
@@ -196,7 +200,7 @@ func TestFarm(t *testing.T) {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
 	})
-	t.Run("a plain user of a host, by MAB_NODES", func(t *testing.T) {
+	t.Run("a plain user of a host by MAB_NODES", func(t *testing.T) {
 		l := l.on(t)
 		sub := l.setting("MAB_NODES=pi=" + l.Host("one").URL(farm.User))
 		correct(t, sub.pushed(l.farmBuild(ref("user"), "linux/amd64,linux/arm64", l.archContext("user", "chown 9:9 /arch"))...), "linux/amd64,linux/arm64")
@@ -210,14 +214,14 @@ func TestFarm(t *testing.T) {
 		}
 		t.Errorf("no solver of the user's runs: %v", l.Host("one").Processes())
 	})
-	t.Run("behind a jump host, by its name in ~/.ssh/config", func(t *testing.T) {
+	t.Run("behind a jump host by its name in the configuration of ssh", func(t *testing.T) {
 		l := l.on(t)
 		correct(t, l.pushed(append(l.farmBuild(ref("jump"), "linux/amd64", l.archContext("jump", "")), "--node", "ssh://inner")...), "linux/amd64")
 		if diff := cmp.Diff([]string{"inner"}, l.nodesOf()); diff != "" {
 			t.Errorf("nodes (-want +got):\n%s", diff)
 		}
 	})
-	t.Run("without a push, blobs come here", func(t *testing.T) {
+	t.Run("without a push blobs come here", func(t *testing.T) {
 		l := l.on(t)
 		dir := filepath.Join(t.TempDir(), "out")
 		l.must(append([]string{"build", "--platform", "linux/amd64,linux/arm64", "-o", dir, l.archContext("local", "")}, l.node("one", "two")...)...)
