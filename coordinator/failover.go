@@ -147,7 +147,7 @@ func (r *run) replan(t task) ([]Assignment, error) {
 
 // situation is what plans of this build are made of. The caller holds the lock.
 func (r *run) situation(graphs []*crossbuild.Graph) Situation {
-	return Situation{Graphs: graphs, Views: r.views, Farm: r.farm(), Allowed: r.request.Strategies, Without: r.without, History: r.memory.known}
+	return Situation{Graphs: graphs, Views: r.views, Farm: r.farm(), Allowed: r.request.Strategies, Without: r.without, History: r.memory.known, Seed: r.memory.seed}
 }
 
 func summaries(list []Assignment) []string {

@@ -4,6 +4,9 @@ package coordinator
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -15,6 +18,8 @@ type memory struct {
 	key    string
 	known  History
 	claims *Claims
+	// seed chooses between equal nodes: for this build on this machine always the same, for others others.
+	seed uint64
 }
 
 // remember opens the memory of a request's earlier builds. Whatever goes wrong with it is no reason not to build.
@@ -24,6 +29,9 @@ func (c *Coordinator) remember(r *Request) memory {
 		return memory{}
 	}
 	out := memory{key: BuildKey(*r), claims: OpenClaims(filepath.Join(state.Runtime, "claims"))}
+	host, _ := os.Hostname() // Without one, machines may choose alike.
+	sum := sha256.Sum256([]byte(host + "\x00" + out.key))
+	out.seed = binary.BigEndian.Uint64(sum[:])
 	if out.file, err = OpenHistory(state.Root); err != nil {
 		c.cfg.Note("what builds take is not remembered: " + err.Error())
 		return out
@@ -45,7 +53,7 @@ func (m *memory) plan(ctx context.Context, make func(claimed map[string]int) (*P
 		}
 		mine := map[string]int{}
 		for _, a := range plan.Assignments {
-			mine[a.Node] = 1
+			mine[a.Node]++
 		}
 		return mine, nil
 	})
