@@ -121,15 +121,22 @@ func (r *run) solveAll(ctx context.Context) error {
 
 // lead has the frontend run and the plan made on the first node that does not go away meanwhile.
 func (r *run) lead(ctx context.Context, spawn func(task), goOn func(func() error)) error {
-	var err error
+	var errs []error
 	for _, m := range leads(r.members) {
-		err = r.attempt(ctx, &task{member: m, lead: true}, spawn, goOn)
-		if r.planned() || err == nil || ctx.Err() != nil || !isLost(err) {
+		err := r.attempt(ctx, &task{member: m, lead: true}, spawn, goOn)
+		if r.planned() || err == nil || ctx.Err() != nil {
 			return err
 		}
-		r.exclude(Exclusion{Node: m.Name, Any: true, Why: "it was lost"})
+		out := r.exclusions(task{member: m, platforms: r.request.Platforms}, err)
+		if len(out) == 0 {
+			return err
+		}
+		r.exclude(out...)
+		r.say(fmt.Sprintf("%s does not make the plan, because %s", m.Name, out[0].Why))
+		errs = append(errs, err)
 	}
-	return err
+	// What the first of them said holds for this machine, if that takes part.
+	return errs[0]
 }
 
 func (r *run) planned() bool {

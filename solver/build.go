@@ -178,6 +178,10 @@ func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.B
 	var resp *client.SolveResponse
 	status := make(chan *client.SolveStatus)
 	group, ctx := errgroup.WithContext(ctx)
+	watched, over := context.WithCancel(ctx)
+	if c.link != nil {
+		group.Go(func() error { c.pulse(watched); return nil })
+	}
 	group.Go(func() error {
 		return s.Display.follow(status, func(all *client.SolveStatus) {
 			s.evidence.see(all)
@@ -185,6 +189,7 @@ func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.B
 		})
 	})
 	group.Go(func() error {
+		defer over()
 		var err error
 		resp, err = c.bk.Build(ctx, opt, "", build, status)
 		return err
