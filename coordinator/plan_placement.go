@@ -120,7 +120,7 @@ func (p *planner) onlyOne(j *job, c *placement) string {
 func (p *planner) better(j *job, c, next *offer) string {
 	if !j.work.known {
 		if tier(next.strategy) > tier(c.strategy) {
-			return fmt.Sprintf("it would be %s on %s", next.strategy, next.site.node.Name)
+			return fmt.Sprintf("it would be %s on %s%s", next.strategy, next.site.node.Name, slower(next.seconds/c.seconds))
 		}
 		return p.state(j, c.site)
 	}
@@ -132,6 +132,14 @@ func (p *planner) better(j *job, c, next *offer) string {
 		there += " (" + strings.Join(notes, ", ") + ")"
 	}
 	return fmt.Sprintf("expected %s %s, %s on %s", duration(c.finish), here, duration(next.finish), there)
+}
+
+// slower is how many times as long something takes that was never measured, for the end of a sentence.
+func slower(times float64) string {
+	if times < 1.5 {
+		return ""
+	}
+	return fmt.Sprintf(", taken to be %.0f times as slow", times)
 }
 
 // state is what speaks for a site.

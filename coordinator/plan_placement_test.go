@@ -172,6 +172,12 @@ func TestPlacement(t *testing.T) {
 		}, []string{"a: its slot is free, though its disk is nearly full"}},
 		{"native beats emulated with a few builds before it", coordinator.Situation{
 			Graphs: arm, Farm: mixed(func(_, pi *nodes.Node) { pi.Info.Running = 4 }),
+		}, []string{"pi: it would be emulated on pc, taken to be 12 times as slow"}},
+		{"what is hardly emulated is hardly slower", coordinator.Situation{
+			Graphs: []*crossbuild.Graph{graph("arm64", "arm64", "amd64")}, Farm: farm("pi: arm64 amd64", "pc: amd64 (arm64)"),
+		}, []string{"pi: it would be emulated on pc, taken to be 6 times as slow"}},
+		{"and then it is not said", coordinator.Situation{
+			Graphs: []*crossbuild.Graph{graph("amd64", strings.Fields(strings.Repeat("amd64 ", 40)+"arm64")...)}, Farm: farm("pi: arm64 amd64", "pc: amd64 (arm64)"),
 		}, []string{"pi: it would be emulated on pc"}},
 		{"but not with very many", coordinator.Situation{
 			Graphs: arm, Farm: mixed(func(_, pi *nodes.Node) { pi.Info.Running = 40 }),
@@ -184,7 +190,7 @@ func TestPlacement(t *testing.T) {
 		}, []string{"pc: expected 40 s here, 100 s on pi"}},
 		{"each where it is native", coordinator.Situation{
 			Graphs: []*crossbuild.Graph{graph("amd64", "amd64"), graph("arm64", "arm64")}, Farm: mixed(nil),
-		}, []string{"pc: it would be emulated on pi", "pi: it would be emulated on pc"}},
+		}, []string{"pc: it would be emulated on pi, taken to be 12 times as slow", "pi: it would be emulated on pc, taken to be 12 times as slow"}},
 		{"a node that failed", coordinator.Situation{
 			Graphs: one, Farm: pair(nil), Without: []coordinator.Exclusion{{Node: "a", Any: true, Why: "it was lost"}},
 		}, []string{"b: a is not used: it was lost"}},

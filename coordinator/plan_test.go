@@ -69,11 +69,11 @@ func TestNewPlan(t *testing.T) {
 		want    []string
 	}{
 		{"native beats emulated", []*crossbuild.Graph{graph("arm64", "arm64")}, farm("pc: amd64 (arm64)", armToo), nil,
-			[]string{"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step; it would be emulated on pc"}},
+			[]string{"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step; it would be emulated on pc, taken to be 12 times as slow"}},
 		{"native beats cross", []*crossbuild.Graph{graph("arm64")}, farm("pc: amd64", armToo), nil,
 			[]string{"linux/arm64 on pi: native, no step runs anything: files are only copied; its slot is free"}},
 		{"cross beats emulated", []*crossbuild.Graph{graph("s390x", "amd64")}, farm("pi: arm64 (amd64)", "pc: amd64"), nil,
-			[]string{"linux/s390x on pc: cross, no step runs linux/s390x code: 1 runs on linux/amd64, the rest copies; it would be emulated on pi"}},
+			[]string{"linux/s390x on pc: cross, no step runs linux/s390x code: 1 runs on linux/amd64, the rest copies; it would be emulated on pi, taken to be 12 times as slow"}},
 		{"emulated is better than nothing", []*crossbuild.Graph{graph("arm64", "arm64", "amd64")}, farm("pc: amd64 (arm64)"), nil,
 			[]string{"linux/arm64 on pc: emulated, 1 of 2 RUN steps runs under QEMU 7.2: no node runs linux/arm64 natively"}},
 		{"a reason knows the other nodes", []*crossbuild.Graph{graph("arm64", "arm64")}, farm("pc: amd64 (arm64)", armToo), crossbuild.Strategies{crossbuild.Emulated},
@@ -91,8 +91,8 @@ func TestNewPlan(t *testing.T) {
 			"linux/riscv64 on a: cross, no step runs linux/riscv64 code: files are only copied; expected to be free first",
 		}},
 		{"speed goes before load", []*crossbuild.Graph{graph("amd64", "amd64"), graph("arm64", "amd64")}, farm("a: amd64", "b: arm64 (amd64)"), nil, []string{
-			"linux/amd64 on a: native, the node runs linux/amd64 natively: 1 RUN step; it would be emulated on b",
-			"linux/arm64 on a: cross, no step runs linux/arm64 code: 1 runs on linux/amd64, the rest copies; it would be emulated on b",
+			"linux/amd64 on a: native, the node runs linux/amd64 natively: 1 RUN step; it would be emulated on b, taken to be 12 times as slow",
+			"linux/arm64 on a: cross, no step runs linux/arm64 code: 1 runs on linux/amd64, the rest copies; it would be emulated on b, taken to be 12 times as slow",
 		}},
 		{"what is forbidden is done otherwise", []*crossbuild.Graph{graph("arm64")}, farm(armToo, "pc: amd64"), crossbuild.Strategies{crossbuild.Cross},
 			[]string{"linux/arm64 on pc: cross, no step runs linux/arm64 code: files are only copied; no other node can build it by --strategy cross"}},

@@ -64,13 +64,16 @@ type refusal struct {
 
 // unbuildable tells why no node can have a job: each reason once, with the nodes that it is true of.
 func (p *planner) unbuildable(j *job) Unbuildable {
-	out := Unbuildable{Platform: j.target, Reason: "there is no node"}
+	if len(p.sites) == 0 {
+		return Unbuildable{Platform: j.target, Reason: "there is no node"}
+	}
+	var lacks []platforms.Platform
 	var list []refusal
 	for i := range p.sites {
 		s := &p.sites[i]
 		r := p.refuse(j, s)
-		if len(r.lacks) > 0 && (out.Lacks == nil || s.node.URL == nodes.Local) {
-			out.Lacks = r.lacks
+		if len(r.lacks) > 0 && (lacks == nil || s.away() == 0) {
+			lacks = r.lacks
 		}
 		at := slices.IndexFunc(list, func(o refusal) bool { return o.reason == r.reason && o.mend == r.mend && o.excluded == r.excluded })
 		if at < 0 {
@@ -79,29 +82,40 @@ func (p *planner) unbuildable(j *job) Unbuildable {
 		}
 		list[at].nodes = append(list[at].nodes, s.node.Name)
 	}
-	var reasons, mends []string
+	return Unbuildable{Platform: j.target, Reason: reasons(list), Mend: mends(list), Lacks: lacks}
+}
+
+// reasons joins the first refusals, and counts the nodes of the others.
+func reasons(list []refusal) string {
+	var out []string
 	rest := 0
 	for i, r := range list {
-		if i >= maxReasons {
+		if i < maxReasons {
+			out = append(out, r.String())
+		} else {
 			rest += len(r.nodes)
-			continue
-		}
-		reasons = append(reasons, r.String())
-		mend := r.mend
-		if len(p.sites) > 1 && mend != "" && !r.somewhere {
-			mend = "on " + r.nodes[0] + ": " + mend
-		}
-		if mend != "" && !slices.Contains(mends, mend) && len(mends) < maxMends {
-			mends = append(mends, mend)
 		}
 	}
 	if rest > 0 {
-		reasons = append(reasons, fmt.Sprintf("nor can %s", count(rest, "more node")))
+		out = append(out, "nor can "+count(rest, "more node"))
 	}
-	if len(reasons) > 0 {
-		out.Reason, out.Mend = strings.Join(reasons, "; "), strings.Join(mends, "; or ")
+	return strings.Join(out, "; ")
+}
+
+// mends joins what mends the first refusals, with the node that it is to be done on where there are several.
+func mends(list []refusal) string {
+	several := len(list) > 1 || len(list[0].nodes) > 1
+	var out []string
+	for _, r := range list[:min(len(list), maxReasons)] {
+		mend := r.mend
+		if several && mend != "" && !r.somewhere {
+			mend = "on " + r.nodes[0] + ": " + mend
+		}
+		if mend != "" && !slices.Contains(out, mend) && len(out) < maxMends {
+			out = append(out, mend)
+		}
 	}
-	return out
+	return strings.Join(out, "; or ")
 }
 
 // String is the reason as a part of a sentence, with the nodes' names.
