@@ -148,9 +148,10 @@ func (d *Display) Note(lines []string) {
 	}
 	now := time.Now()
 	var out client.SolveStatus
-	for _, line := range lines {
-		step := d.ownStep(line)
-		step.Started, step.Completed = &now, &now
+	for i, line := range lines {
+		// What ended at the same time is shown in any order.
+		step, at := d.ownStep(line), now.Add(time.Duration(i)*time.Microsecond)
+		step.Started, step.Completed = &at, &at
 		out.Vertexes = append(out.Vertexes, step)
 	}
 	d.screen.send(&out)

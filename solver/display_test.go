@@ -5,11 +5,13 @@ package solver_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/client"
 	"github.com/opencontainers/go-digest"
 
@@ -58,6 +60,25 @@ func TestDisplay(t *testing.T) {
 		}
 		if n := strings.Count(out.String(), "[mab]"); n != 2 {
 			t.Errorf("%d steps of mab's own, want 2:\n%s", n, &out)
+		}
+	})
+	t.Run("notes stay in their order", func(t *testing.T) {
+		var out strings.Builder
+		d, err := solver.NewDisplay(&out, "plain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		stop, want, lines := d.Open(), "", []string{}
+		for i := range 9 {
+			lines = append(lines, fmt.Sprint("line ", i))
+			want += fmt.Sprintf("#%d [mab] line %d\n#%d DONE 0.0s\n\n", i+1, i, i+1)
+		}
+		d.Note(lines)
+		if err := stop(); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, out.String()+"\n"); diff != "" {
+			t.Errorf("want -, got +:\n%s", diff)
 		}
 	})
 	t.Run("the end does not overtake a note", func(t *testing.T) {
