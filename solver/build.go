@@ -171,6 +171,13 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 	return res, nil
 }
 
+// see looks at what is shown.
+func (s *Solve) see(status *client.SolveStatus) {
+	s.soften(status)
+	s.evidence.see(status)
+	s.count.see(status)
+}
+
 // stopError is the decision not to go on.
 type stopError struct{ error }
 
@@ -182,12 +189,7 @@ func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.B
 	if c.link != nil {
 		group.Go(func() error { c.pulse(watched); return nil })
 	}
-	group.Go(func() error {
-		return s.Display.follow(status, func(all *client.SolveStatus) {
-			s.evidence.see(all)
-			s.count.see(all)
-		})
-	})
+	group.Go(func() error { return s.Display.follow(status, s.see) })
 	group.Go(func() error {
 		defer over()
 		var err error

@@ -170,3 +170,6 @@ func TarOf(e Export) (io.WriteCloser, func() bool, error) {
 	w, err := entry.Output(nil)
 	return w, func() bool { return seen.here }, err
 }
+
+// See is see.
+func (s *Solve) See(status *client.SolveStatus) { s.see(status) }

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/distribution/reference"
 	"github.com/moby/buildkit/client"
@@ -117,6 +118,21 @@ func splitImport(e client.CacheOptionsEntry, list []platforms.Platform) []client
 		}
 	}
 	return []client.CacheOptionsEntry{e}
+}
+
+// soften has a cache that was not written yet be told of, but not as an error: of those that are read for several platforms, it is seldom that
+// all are there. The words are BuildKit's.
+func (s *Solve) soften(status *client.SolveStatus) {
+	if !s.SplitCaches {
+		return
+	}
+	for _, v := range status.Vertexes {
+		if v.Completed == nil || !strings.HasPrefix(v.Name, "importing cache manifest from ") || !strings.HasSuffix(v.Error, ": not found") {
+			continue
+		}
+		v.Error = ""
+		status.Logs = append(status.Logs, &client.VertexLog{Vertex: v.Digest, Data: []byte("not there yet\n"), Timestamp: *v.Completed})
+	}
 }
 
 func withAttr(e client.CacheOptionsEntry, name, value string) client.CacheOptionsEntry {

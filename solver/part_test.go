@@ -9,9 +9,11 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/client"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/mab-build/mab/solver"
 )
@@ -141,6 +143,37 @@ func TestPart(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, opt.Exports[2].Attrs); diff != "" || len(given) != 5 {
 				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestMissingCaches has caches of platforms that nobody wrote be no errors. The texts are those of BuildKit v0.33.1.
+func TestMissingCaches(t *testing.T) {
+	const missing = "failed to configure registry cache importer: r.example/c:1-linux-arm64: not found"
+	now := time.Now()
+	for _, test := range []struct {
+		rule, name, err string
+		split           bool
+		want            string
+		logs            int
+	}{
+		{"one that was not written yet", "importing cache manifest from r.example/c:1-linux-arm64", missing, true, "", 1},
+		{"one that cannot be reached", "importing cache manifest from r.example/c:1", "dial tcp: no such host", true, "dial tcp: no such host", 0},
+		{"what is no cache", "[1/2] FROM r.example/c", missing, true, missing, 0},
+		{"where they are not split", "importing cache manifest from r.example/c:1-linux-arm64", missing, false, missing, 0},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			vertex := &client.Vertex{Digest: digest.FromString("a"), Name: test.name, Error: test.err, Started: &now, Completed: &now}
+			status := &client.SolveStatus{Vertexes: []*client.Vertex{vertex}}
+			(&solver.Solve{SplitCaches: test.split}).See(status)
+			if vertex.Error != test.want || len(status.Logs) != test.logs {
+				t.Errorf("got %q and %d lines", vertex.Error, len(status.Logs))
+			}
+			for _, l := range status.Logs {
+				if l.Vertex != vertex.Digest || string(l.Data) != "not there yet\n" {
+					t.Errorf("got %+v", l)
+				}
 			}
 		})
 	}
