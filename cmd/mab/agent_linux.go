@@ -122,7 +122,7 @@ func (a *agentCommand) connect(ctx context.Context, _ []string) (nodes.Answer, e
 	if err != nil {
 		return nodes.Answer{}, err
 	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "unix", state.Socket())
+	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: state.Socket(), Net: "unix"})
 	if err != nil {
 		return nodes.Answer{}, fmt.Errorf("connecting to the solver: %w", err)
 	}

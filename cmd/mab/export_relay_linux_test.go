@@ -9,6 +9,6 @@ import (
 )
 
 // Relay is relay of a wire of these files.
-func Relay(ctx context.Context, in, out *os.File, conn net.Conn) {
+func Relay(ctx context.Context, in, out *os.File, conn *net.UnixConn) {
 	newWire(streams{in: in, out: out}).relay(ctx, conn)
 }

@@ -42,6 +42,9 @@ func newWire(std streams) *wire {
 
 // pollable is a file whose reads and writes have deadlines, as pipes and sockets can; nil where that cannot be.
 func pollable(f *os.File) *os.File {
+	if f.SetDeadline(time.Time{}) == nil {
+		return f
+	}
 	number := int(f.Fd())
 	if err := unix.SetNonblock(number, true); err != nil {
 		return nil
@@ -53,12 +56,16 @@ func pollable(f *os.File) *os.File {
 	return nil
 }
 
+// drain is how long what the solver said last may take to go out.
+const drain = 2 * time.Second
+
 // relay copies between the wire and a connection until either ends, and closes the connection. Behind a link that was cut, neither input nor
-// output ends by itself for hours: then the solver ends the connection.
-func (w *wire) relay(ctx context.Context, conn net.Conn) {
+// output ends by itself for hours, and writing may wait as long: then the solver ends the connection.
+func (w *wire) relay(ctx context.Context, conn *net.UnixConn) {
 	group, ctx := errgroup.WithContext(ctx)
 	stop := context.AfterFunc(ctx, func() {
-		_ = conn.Close()
+		// Who waits in hungUp is not woken by closing alone.
+		_, _, _ = conn.CloseRead(), conn.CloseWrite(), conn.Close()
 		for _, f := range w.ends {
 			_ = f.SetDeadline(time.Unix(1, 0))
 		}
@@ -72,5 +79,33 @@ func (w *wire) relay(ctx context.Context, conn net.Conn) {
 		_, err := io.Copy(w.out, conn)
 		return errors.Join(err, io.EOF)
 	})
+	group.Go(func() error {
+		for ctx.Err() == nil {
+			if !hungUp(conn) {
+				continue
+			}
+			select {
+			case <-ctx.Done():
+			case <-time.After(drain):
+			}
+			return io.EOF
+		}
+		return nil
+	})
 	_ = group.Wait()
+}
+
+// hungUp waits until a connection is closed by either side, or for less, and reports whether it is. Whoever waits for room to write reads nothing,
+// and so does not learn of it.
+func hungUp(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return true
+	}
+	n := 0
+	err = raw.Control(func(fd uintptr) {
+		// POLLHUP is reported unasked (poll(2)).
+		n, _ = unix.Poll([]unix.PollFd{{Fd: int32(fd)}}, -1)
+	})
+	return err != nil || n > 0
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +18,9 @@ import (
 func TestRelay(t *testing.T) {
 	for _, test := range []struct {
 		rule string
-		do   func(t *testing.T, in, out *os.File, solver net.Conn)
+		do   func(t *testing.T, in, out *os.File, solver *net.UnixConn)
 	}{
-		{"both ways, until the coordinator ends", func(t *testing.T, in, out *os.File, solver net.Conn) {
+		{"both ways, until the coordinator ends", func(t *testing.T, in, out *os.File, solver *net.UnixConn) {
 			if _, err := io.WriteString(in, "question"); err != nil {
 				t.Fatal(err)
 			}
@@ -32,16 +33,23 @@ func TestRelay(t *testing.T) {
 				t.Fatal(err)
 			}
 		}},
-		{"the solver ends, and nobody reads or writes on the other side", func(t *testing.T, _, _ *os.File, solver net.Conn) {
+		{"the solver ends, and nobody reads or writes on the other side", func(t *testing.T, _, _ *os.File, solver *net.UnixConn) {
 			// More than a pipe holds, for which a reader would be needed.
-			go func() { _, _ = io.WriteString(solver, strings.Repeat("x", 1<<20)) }()
-			time.AfterFunc(100*time.Millisecond, func() { _ = solver.Close() })
+			if err := solver.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := io.WriteString(solver, strings.Repeat("x", 4<<20)); err == nil {
+				t.Fatal("somebody reads")
+			}
+			if err := solver.Close(); err != nil {
+				t.Fatal(err)
+			}
 		}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			stdin, in := pipe(t)
 			out, stdout := pipe(t)
-			solver, conn := net.Pipe()
+			solver, conn := connected(t)
 			ended := make(chan struct{})
 			go func() {
 				mab.Relay(t.Context(), stdin, stdout, conn)
@@ -58,6 +66,23 @@ func TestRelay(t *testing.T) {
 			}
 		})
 	}
+}
+
+// connected are the two ends of a connection.
+func connected(t *testing.T) (solver, conn *net.UnixConn) {
+	t.Helper()
+	listener, err := net.ListenUnix("unix", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"})
+	if err == nil {
+		conn, err = net.DialUnix("unix", nil, listener.Addr().(*net.UnixAddr))
+	}
+	if err == nil {
+		solver, err = listener.AcceptUnix()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _, _ = listener.Close(), conn.Close(), solver.Close() })
+	return solver, conn
 }
 
 func pipe(t *testing.T) (r, w *os.File) {
