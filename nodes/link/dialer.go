@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -95,9 +96,11 @@ func (d *dialer) shake(ctx context.Context, l *Link, h hop) (*ssh.Client, error)
 	keys := newHostKeys(h)
 	verify := keys.verify(d.cfg.AcceptNewHostKey, d.cfg.Note)
 	var (
-		wrong            *HostKeyError
-		verified, wanted bool
+		wrong    *HostKeyError
+		verified bool
+		auth     ssh.ClientAuthContext
 	)
+	d.keys.tried, d.keys.problems, d.keys.mend = nil, nil, ""
 	stop := context.AfterFunc(ctx, func() { _ = l.base.Close() })
 	defer stop()
 	conn, channels, requests, err := ssh.NewClientConn(l.conn, h.address(), &ssh.ClientConfig{
@@ -109,10 +112,11 @@ func (d *dialer) shake(ctx context.Context, l *Link, h hop) (*ssh.Client, error)
 			verified = err == nil
 			return err
 		},
-		Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) {
-			wanted = true
-			return d.keys.signers(ctx, h), nil
-		})},
+		AuthCallback: func(c *ssh.ClientAuthContext) (ssh.AuthMethod, error) {
+			auth = *c
+			return nil, nil
+		},
+		Auth: []ssh.AuthMethod{ssh.PublicKeysCallback(func() ([]ssh.Signer, error) { return d.keys.signers(ctx, h), nil })},
 	})
 	if err == nil && ctx.Err() == nil {
 		return ssh.NewClient(conn, channels, requests), nil
@@ -135,7 +139,7 @@ func (d *dialer) shake(ctx context.Context, l *Link, h hop) (*ssh.Client, error)
 	case !verified, ended(err):
 		return nil, d.failure(ctx, h, "talking to", err)
 	}
-	return nil, d.refusal(h, wanted, err)
+	return nil, d.refusal(h, auth, err)
 }
 
 // ended reports whether a connection was ended by the other side.
@@ -160,13 +164,14 @@ func (d *dialer) failure(ctx context.Context, h hop, doing string, err error) er
 }
 
 // refusal says why a server let nobody in.
-func (d *dialer) refusal(h hop, wanted bool, err error) error {
+func (d *dialer) refusal(h hop, auth ssh.ClientAuthContext, err error) error {
 	e := &AuthError{Host: d.route[len(d.route)-1].name, Address: h.String(), Tried: d.keys.tried, Problems: d.keys.problems, Mend: d.keys.mend, Err: err}
 	var locked *lockedError
 	switch {
-	case !wanted:
-		e.Tried = nil
-		e.Problems = []string{"the server takes no keys: " + err.Error()}
+	case slices.Contains(auth.PartialSuccessMethods, "publickey"):
+		e.Problems, e.Mend = []string{"it wants more than a key: " + strings.Join(auth.AllowedMethods, ", ")}, h.methods()
+	case len(auth.AllowedMethods) > 0 && !slices.Contains(auth.AllowedMethods, "publickey"):
+		e.Problems, e.Mend = []string{"it wants no key, but: " + strings.Join(auth.AllowedMethods, ", ")}, h.methods()
 	case errors.As(err, &locked):
 		e.Problems = append(e.Problems, locked.Error())
 	case len(e.Tried) > 5:
@@ -176,6 +181,11 @@ func (d *dialer) refusal(h hop, wanted bool, err error) error {
 		e.Mend = "give the server your key: ssh-copy-id " + h.login()
 	}
 	return e
+}
+
+// methods is the mend for a server that wants what mab has not.
+func (h hop) methods() string {
+	return fmt.Sprintf("let the server take keys alone: AuthenticationMethods publickey in /etc/ssh/sshd_config on %s", h.name)
 }
 
 // login is how ssh is told of a server.

@@ -51,7 +51,6 @@ func (k *keyring) close() {
 
 // signers returns what the server is offered, in the order of OpenSSH: certificates, keys of the agent that the user named, the agent's others, files.
 func (k *keyring) signers(ctx context.Context, h hop) []ssh.Signer {
-	k.tried, k.problems, k.mend = nil, nil, ""
 	held := k.agent(ctx, h)
 	var files []identity
 	for _, path := range h.keys {

@@ -59,8 +59,8 @@ func TestDialErrors(t *testing.T) {
 			"reaching 127.0.0.1: connecting to me@127.0.0.1:PORT: it ended the connection before its greeting",
 			"see whether OpenSSH gets there: ssh -v -p PORT me@127.0.0.1 true"},
 		{"a server that says why it drops everybody", func(s *server) {
-			s.drop.Store(1000)
 			s.say = "Exceeded MaxStartups\r\n"
+			s.drop.Store(1000)
 		},
 			`reaching 127.0.0.1: connecting to me@127.0.0.1:PORT: it ended the connection before its greeting, and said "Exceeded MaxStartups"`,
 			"see whether OpenSSH gets there: ssh -v -p PORT me@127.0.0.1 true"},
@@ -116,8 +116,8 @@ func TestDialCanceled(t *testing.T) {
 
 func TestDroppedConnectionsAreTriedAgain(t *testing.T) {
 	s := newServer(t)
-	s.drop.Store(2)
 	s.say = "Exceeded MaxStartups\r\n"
+	s.drop.Store(2)
 	l := dial(t, s.cfg)
 	if _, err := l.Ping(t.Context()); err != nil {
 		t.Error(err)

@@ -260,3 +260,27 @@ func TestLogin(t *testing.T) {
 		})
 	}
 }
+
+func TestOtherMethods(t *testing.T) {
+	for _, test := range []struct{ rule, methods, want string }{
+		{"more than a key", "publickey,password", "root@127.0.0.1:PORT took no key of ~/.ssh/id_ed25519; it wants more than a key: password"},
+		{"no key", "password", "there is no key for root@127.0.0.1:PORT; it wants no key, but: password"},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			s := newSSHD(t, "AuthenticationMethods "+test.methods, "PasswordAuthentication yes")
+			cfg := s.admitted(t, "")
+			_, err := link.Dial(t.Context(), cfg)
+			var refused *link.AuthError
+			if !errors.As(err, &refused) {
+				t.Fatal(err)
+			}
+			name := strings.NewReplacer(fmt.Sprint(s.port), "PORT", cfg.Home, "~").Replace
+			if name(err.Error()) != "reaching 127.0.0.1: "+test.want {
+				t.Errorf("got  %s\nwant reaching 127.0.0.1: %s", name(err.Error()), test.want)
+			}
+			if want := "let the server take keys alone: AuthenticationMethods publickey in /etc/ssh/sshd_config on 127.0.0.1"; refused.Hint() != want {
+				t.Errorf("hint %s", refused.Hint())
+			}
+		})
+	}
+}
