@@ -12,7 +12,9 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -218,15 +220,41 @@ func TestMaxStartups(t *testing.T) {
 	}
 }
 
-// TestServersEnd has the server's process for the link killed.
+// TestServersEnd has the server's process for the link killed or stopped.
 func TestServersEnd(t *testing.T) {
-	l := dial(t, newSSHD(t).admitted(t, ""))
-	s := open(t, l, "exec sleep 1000")
-	start := time.Now()
-	go func() { _ = l.Run(t.Context(), link.Command{Line: "kill -KILL $PPID"}) }()
-	_, err := s.Read(make([]byte, 1))
-	var lost *link.LostError
-	if !errors.As(err, &lost) || time.Since(start) > 5*time.Second {
-		t.Errorf("%v after %v", err, time.Since(start))
+	for _, test := range []struct {
+		rule   string
+		signal syscall.Signal
+		want   string
+	}{
+		{"killed", syscall.SIGKILL, "the other side ended it"},
+		{"stopped", syscall.SIGSTOP, "no answer within 3s"},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			t.Parallel()
+			l := dial(t, newSSHD(t).admitted(t, ""))
+			var out bytes.Buffer
+			if err := l.Run(t.Context(), link.Command{Line: "echo $PPID", Stdout: &out}); err != nil {
+				t.Fatal(err)
+			}
+			pid, err := strconv.Atoi(strings.TrimSpace(out.String()))
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := open(t, l, "cat")
+			start := time.Now()
+			if err := syscall.Kill(pid, test.signal); err != nil {
+				t.Fatal(err)
+			}
+			if test.signal == syscall.SIGSTOP {
+				// It does not end with the link.
+				t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+			}
+			_, err = s.Read(make([]byte, 1))
+			var lost *link.LostError
+			if !errors.As(err, &lost) || lost.Err.Error() != test.want || time.Since(start) > 5*time.Second {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		})
 	}
 }
