@@ -12,6 +12,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -32,6 +33,8 @@ type brought struct {
 
 	mu    sync.Mutex
 	noted map[string]bool
+	// used is set once its solver was connected to: what is gone then was removed, and is not brought again to be asked.
+	used atomic.Bool
 }
 
 func newBrought(m machine, name string, cfg Config) *brought {
@@ -116,6 +119,7 @@ func (b *brought) connect(ctx context.Context) (_ net.Conn, err error) {
 			b.note(n)
 		}
 		if answer.Ready {
+			b.used.Store(true)
 			return &joined{Conn: conn, r: l.r}, conn.SetDeadline(time.Time{})
 		}
 		_ = conn.SetDeadline(time.Now().Add(startWait))
@@ -215,6 +219,8 @@ func (b *brought) ask(ctx context.Context, args string) (Answer, error) {
 		var absent *absentError
 		var lost interface{ Lost() bool }
 		switch {
+		case errors.As(said, &absent) && b.used.Load():
+			return Answer{}, nil
 		case errors.As(said, &absent) && first:
 			if err := b.bring(ctx, absent.facts); err != nil {
 				return Answer{}, err

@@ -125,7 +125,10 @@ func Uninstall() error {
 		}
 		// Directories with something in them stay.
 		if os.Remove(dir) == nil && filepath.Base(dir) == "bin" {
-			_ = os.Remove(filepath.Dir(dir))
+			above := filepath.Dir(dir)
+			if os.Remove(above) == nil && filepath.Base(filepath.Dir(above)) == ".cache" {
+				_ = os.Remove(filepath.Dir(above))
+			}
 		}
 	}
 	if failed != nil {

@@ -206,7 +206,7 @@ func Logs(ctx context.Context, e Entry, cfg Config, lines int) (text string, err
 		text, err = w.log(ctx, lines)
 		return err
 	})
-	return text, named(e, err)
+	return text, answered(e, err)
 }
 
 // Purge takes everything off a node that mab has put there for this user: the solver with its cache, and mab itself. While a build runs there, it
@@ -218,7 +218,16 @@ func Purge(ctx context.Context, e Entry, cfg Config, force bool) error {
 		}
 		return nil
 	})
-	return named(e, err)
+	return answered(e, err)
+}
+
+// answered names the node in an error that it may have answered with: then it is not lost.
+func answered(e Entry, err error) error {
+	var lost interface{ Lost() bool }
+	if err == nil || errors.As(err, &lost) && lost.Lost() {
+		return named(e, err)
+	}
+	return fmt.Errorf("node %q: %w", cmp.Or(e.Name, e.URL), err)
 }
 
 // with connects to a node, but not to its solver.

@@ -54,12 +54,20 @@ type far struct {
 	path string
 }
 
-func (f far) dial(ctx context.Context) (net.Conn, error)      { return f.link.DialUnix(ctx, f.path) }
 func (f far) ping(ctx context.Context) (time.Duration, error) { return f.link.Ping(ctx) }
 func (f far) done() <-chan struct{}                           { return f.link.Done() }
 func (f far) err() error                                      { return f.link.Err() }
 func (f far) close() error                                    { return f.link.Close() }
 func (f far) log(context.Context, int) (string, error)        { return "", nil }
+
+// dial connects to the socket. sshd does not say why it cannot.
+func (f far) dial(ctx context.Context) (net.Conn, error) {
+	conn, err := f.link.DialUnix(ctx, f.path)
+	if err != nil && f.link.Err() == nil {
+		return nil, trouble{err, "see there that a solver listens, and that this user may use it: ls -l " + f.path + "; mab's own solver is at ssh://HOST"}
+	}
+	return conn, err
+}
 
 // overLink has the commands of a machine run over a link.
 type overLink struct{ link *link.Link }
