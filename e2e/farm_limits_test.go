@@ -232,7 +232,7 @@ func TestFarmBring(t *testing.T) {
 			t.Fatalf("exit code %d\n%s", out.code, out.stderr)
 		}
 		correct(t, strings.TrimSpace(out.stdout), "linux/amd64")
-		said(t, out, "one takes no part")
+		said(t, out, "not used: node \"one\"")
 		sound(t, one.Mend(t.Context()))
 		within(t, 60*time.Second, "left on the host", func() string {
 			left := slices.DeleteFunc(one.Leftovers(), isSolver)

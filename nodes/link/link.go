@@ -38,7 +38,8 @@ type Config struct {
 	Files []string
 	// Timeout is for the whole way, with all jump hosts, but not for what the user is asked. Zero: ConnectTimeout of the files, else 10 s.
 	Timeout time.Duration
-	// KeepAlive is the time between questions; after three of them without a byte from the other side the link is lost. Zero: 1 s.
+	// KeepAlive is the time between questions; after three of them without a byte from the other side the link is lost, or after 15 if the
+	// machine there is known to receive them. Zero: 1 s.
 	KeepAlive time.Duration
 	// AcceptNewHostKey takes the key of a host of which none is known, and adds it to the first UserKnownHostsFile.
 	AcceptNewHostKey bool
@@ -194,6 +195,12 @@ func (l *Link) ask() error {
 	return err
 }
 
+// knock sends what only the kernel of the other side answers, while a question waits for its sshd.
+func (l *Link) knock() error {
+	_, _, err := l.client().SendRequest("keepalive@openssh.com", false, nil)
+	return err
+}
+
 // start begins to watch over the link.
 func (l *Link) start(every time.Duration) {
 	l.spawn(func() {
@@ -203,25 +210,36 @@ func (l *Link) start(every time.Duration) {
 			_ = client.Wait()
 		}
 	})
-	beat := make(chan struct{}, 1)
-	l.spawn(func() {
-		for {
-			select {
-			case <-beat:
-			case <-l.done:
-				return
-			}
-			if l.ask() != nil {
-				return
-			}
-		}
-	})
-	l.spawn(func() { l.listen(every, beat) })
+	ask, knock := make(chan struct{}, 1), make(chan struct{}, 1)
+	l.spawn(func() { l.onBeats(ask, l.ask) })
+	l.spawn(func() { l.onBeats(knock, l.knock) })
+	l.spawn(func() { l.listen(every, ask, knock) })
 }
+
+// onBeats does something at each beat, until that fails.
+func (l *Link) onBeats(beat <-chan struct{}, do func() error) {
+	for {
+		select {
+		case <-beat:
+		case <-l.done:
+			return
+		}
+		if do() != nil {
+			return
+		}
+	}
+}
+
+const (
+	// lostBeats are how many questions without a sign of life mean that a link is lost, and hungBeats how many mean it where the other
+	// machine acknowledges them, and does not answer: one that is busy may take its time.
+	lostBeats = 3
+	hungBeats = 15
+)
 
 // listen counts the beats without a byte from the other side. It counts, and does not look at the clock, so that a process that
 // was stopped for a while does not take its own silence for that of the other side.
-func (l *Link) listen(every time.Duration, beat chan<- struct{}) {
+func (l *Link) listen(every time.Duration, beats ...chan<- struct{}) {
 	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for silent, before := 0, l.conn.reads.Load(); ; {
@@ -232,14 +250,16 @@ func (l *Link) listen(every time.Duration, beat chan<- struct{}) {
 		}
 		if now := l.conn.reads.Load(); now != before {
 			silent, before = 0, now
-		} else if silent++; silent == 3 {
-			l.end(l.lost(&SilentError{After: 3 * every}))
+		} else if silent++; silent >= hungBeats || silent >= lostBeats && !acknowledged(l.conn.Conn) {
+			l.end(l.lost(&SilentError{After: time.Duration(silent) * every}))
 			return
 		}
-		select {
-		case beat <- struct{}{}:
-		default:
-			// The last question was not sent yet.
+		for _, beat := range beats {
+			select {
+			case beat <- struct{}{}:
+			default:
+				// The last one was not done with yet.
+			}
 		}
 	}
 }

@@ -258,3 +258,20 @@ func TestServersEnd(t *testing.T) {
 		})
 	}
 }
+
+// TestBusyMachineIsNoLostOne has a server do nothing for longer than a silent link has, while its kernel goes on.
+func TestBusyMachineIsNoLostOne(t *testing.T) {
+	s := newServer(t)
+	s.cfg.KeepAlive = 100 * time.Millisecond
+	l := dial(t, s.cfg)
+	s.frozen.Store(true)
+	select {
+	case <-l.Done():
+		t.Fatal(l.Err())
+	case <-time.After(7 * s.cfg.KeepAlive):
+	}
+	s.frozen.Store(false)
+	if _, err := l.Ping(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
