@@ -62,7 +62,7 @@ func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*
 	}
 	run.input, run.dry, run.delivery = in, true, &delivery{}
 	for _, a := range run.absent {
-		c.cfg.Note(a.String())
+		c.cfg.Note(absence(a))
 	}
 	if len(run.members) > 1 {
 		run.memory = c.remember(r)

@@ -5,6 +5,7 @@ package coordinator
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/manifestlist"
@@ -106,3 +107,26 @@ func Several(list []manifestlist.Blobs) manifestlist.Blobs { return several(list
 func LookBy(ctx context.Context, ask func(context.Context, nodes.Entry) (nodes.Info, error), entries []nodes.Entry, each func(Found)) []Found {
 	return look(ctx, ask, entries, each)
 }
+
+// Acquaintances is acquaintances.
+type Acquaintances struct{ inner *acquaintances }
+
+// OpenAcquaintances is openAcquaintances.
+func OpenAcquaintances(s solver.State) Acquaintances { return Acquaintances{openAcquaintances(s)} }
+
+// Meet is meet.
+func (a Acquaintances) Meet(list ...Found) { a.inner.meet(list) }
+
+// Patience is the time-out of patience.
+func (a Acquaintances) Patience(cfg nodes.Config, e nodes.Entry) time.Duration {
+	return a.inner.patience(cfg, e).Timeout
+}
+
+// Recall is recall.
+func (a Acquaintances) Recall(e nodes.Entry, info nodes.Info) nodes.Info {
+	a.inner.recall(e, &info)
+	return info
+}
+
+// NewUnreachableError is newUnreachableError.
+func NewUnreachableError(list ...Found) error { return newUnreachableError(list) }

@@ -122,12 +122,12 @@ func (r *run) replan(t task) ([]Assignment, error) {
 	defer r.mu.Unlock()
 	s := r.situation(nil)
 	for _, g := range r.graphs {
-		if slices.Contains(t.platforms, g.Target) {
+		if t.has(g.Target) {
 			s.Graphs = append(s.Graphs, g)
 		}
 	}
-	for _, a := range r.plan.Assignments {
-		if !slices.Contains(t.platforms, a.Platform) {
+	for _, a := range r.underway() {
+		if !t.has(a.Platform) {
 			s.Under = append(s.Under, a)
 		}
 	}
@@ -142,7 +142,19 @@ func (r *run) replan(t task) ([]Assignment, error) {
 		plan.Assignments[i] = a
 	}
 	r.plan = plan
+	r.memory.tell(r.underway())
 	return again.Assignments, nil
+}
+
+// underway are the assignments whose tasks have not ended. The caller holds the lock.
+func (r *run) underway() []Assignment {
+	var out []Assignment
+	for _, a := range r.plan.Assignments {
+		if !slices.ContainsFunc(r.done, func(o *outcome) bool { return o.task.has(a.Platform) }) {
+			out = append(out, a)
+		}
+	}
+	return out
 }
 
 // situation is what plans of this build are made of. The caller holds the lock.

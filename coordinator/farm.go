@@ -30,20 +30,13 @@ type member struct {
 	reached *nodes.Reached
 }
 
-// absence is a node that did not answer.
-type absence struct {
-	entry nodes.Entry
-	err   error
-	took  time.Duration
-}
-
-// String says so in a line, with what mends it.
-func (a absence) String() string {
-	text := "not used: " + a.err.Error()
-	if a.entry.URL == nodes.Local {
+// absence says in a line that a node takes no part, with what mends it.
+func absence(f Found) string {
+	text := "not used: " + f.Err.Error()
+	if f.Node.URL == nodes.Local {
 		text = nodes.Local + " is " + text
 	}
-	if mend := hints([]error{a.err}); mend != "" {
+	if mend := hints([]error{f.Err}); mend != "" {
 		text += "; mend: " + mend
 	}
 	return strings.ReplaceAll(text, "\n", "; ")
@@ -117,32 +110,33 @@ func (m *member) close() error {
 }
 
 // gather reaches all nodes of a build at once. Those that answer come in the user's order; it fails only if none does.
-func (c *Coordinator) gather(ctx context.Context) (members []*member, absent []absence, err error) {
+func (c *Coordinator) gather(ctx context.Context) (members []*member, absent []Found, err error) {
 	entries := c.cfg.Nodes
 	if len(entries) == 0 {
 		entries = []nodes.Entry{{Name: nodes.Local, URL: nodes.Local}}
 	}
-	known := c.absentees()
-	found, faults, took := make([]*member, len(entries)), make([]error, len(entries)), make([]time.Duration, len(entries))
+	known := openAcquaintances(c.cfg.Attach.State)
+	found, opened := make([]Found, len(entries)), make([]*member, len(entries))
 	var group errgroup.Group
 	for i, e := range entries {
 		group.Go(func() error {
 			began := time.Now()
-			found[i], faults[i] = open(ctx, LookConfig{Attach: c.cfg.Attach, Reach: known.patience(c.cfg.Reach, e)}, e)
-			took[i] = time.Since(began)
+			m, err := open(ctx, LookConfig{Attach: c.cfg.Attach, Reach: known.patience(c.cfg.Reach, e)}, e)
+			opened[i], found[i] = m, Found{Node: nodes.Node{Entry: e}, Took: time.Since(began), Err: err}
 			return nil
 		})
 	}
-	_ = group.Wait() // The faults are in faults.
-	for i, e := range entries {
-		if faults[i] != nil {
-			absent = append(absent, absence{e, faults[i], took[i]})
+	_ = group.Wait() // The errors are in found.
+	for i, f := range found {
+		if f.Err != nil {
+			absent = append(absent, f)
 			continue
 		}
-		members = append(members, found[i])
+		known.recall(f.Node.Entry, &opened[i].Info)
+		members = append(members, opened[i])
 	}
-	if ctx.Err() == nil && len(entries) > 1 {
-		known.learn(members, absent)
+	if ctx.Err() == nil {
+		known.meet(found)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -150,7 +144,7 @@ func (c *Coordinator) gather(ctx context.Context) (members []*member, absent []a
 	case len(members) > 0:
 		return members, absent, nil
 	case len(entries) == 1 && entries[0].URL == nodes.Local:
-		err = faults[0]
+		err = found[0].Err
 	default:
 		err = newUnreachableError(absent)
 	}
@@ -191,25 +185,25 @@ func leads(members []*member) []*member {
 }
 
 // UnreachableError is a build none of whose nodes answered. Nothing was started.
-type UnreachableError struct {
-	nodes []string
-	errs  *multierror.Error
-}
+type UnreachableError struct{ errs *multierror.Error }
 
-func newUnreachableError(absent []absence) *UnreachableError {
+func newUnreachableError(absent []Found) *UnreachableError {
 	out := &UnreachableError{errs: &multierror.Error{}}
-	for _, a := range absent {
-		out.nodes = append(out.nodes, a.entry.Name)
-		out.errs = multierror.Append(out.errs, a.err)
+	for _, f := range absent {
+		err := f.Err
+		if f.Node.URL == nodes.Local {
+			err = fmt.Errorf("%s: %w", nodes.Local, err) // Those of others name their node.
+		}
+		out.errs = multierror.Append(out.errs, err)
 	}
 	return out
 }
 
 // Error names each node and what is wrong with it, in a line each.
 func (e *UnreachableError) Error() string {
-	lines := make([]string, len(e.nodes))
+	lines := make([]string, len(e.errs.Errors))
 	for i, err := range e.errs.Errors {
-		lines[i] = fmt.Sprintf("no node answers: %s: %v", e.nodes[i], err)
+		lines[i] = "no node answers: " + err.Error()
 	}
 	return strings.Join(lines, "\n")
 }

@@ -37,7 +37,9 @@ type Found struct {
 // Look asks all nodes at once what they are, each within its own time-out, and returns what was found in the order of the entries. It calls
 // each, if that is not nil, as answers come in, one call at a time. Nothing is held afterwards; solvers that were started stop by themselves.
 func Look(ctx context.Context, cfg LookConfig, entries []nodes.Entry, each func(Found)) []Found {
-	return look(ctx, cfg.ask, entries, each)
+	out := look(ctx, cfg.ask, entries, each)
+	openAcquaintances(cfg.Attach.State).meet(out)
+	return out
 }
 
 func look(ctx context.Context, ask func(context.Context, nodes.Entry) (nodes.Info, error), entries []nodes.Entry, each func(Found)) []Found {
@@ -79,6 +81,9 @@ func (c LookConfig) ask(ctx context.Context, e nodes.Entry) (nodes.Info, error) 
 		// One whose shell lacks a program for it is none the worse, and a link that was lost says so below.
 		m.Info.Up, m.Info.Down, _ = m.reached.Bandwidth(ctx)
 		err = m.reached.Err()
+	}
+	if !c.Measure {
+		openAcquaintances(c.Attach.State).recall(e, &m.Info)
 	}
 	return m.Info, errors.Join(err, m.close())
 }

@@ -51,11 +51,7 @@ func (m *memory) plan(ctx context.Context, make func(claimed map[string]int) (*P
 		if plan, err = make(claimed); err != nil {
 			return nil, err
 		}
-		mine := map[string]int{}
-		for _, a := range plan.Assignments {
-			mine[a.Node]++
-		}
-		return mine, nil
+		return nodesOf(plan.Assignments), nil
 	})
 	return plan, err
 }
@@ -67,20 +63,35 @@ func (m *memory) keep(plan *Plan, tasks []*outcome) error {
 	}
 	var list []Record
 	for _, o := range tasks {
+		var own []Assignment
 		for _, a := range plan.Assignments {
-			if o.solved == nil || !o.task.has(a.Platform) {
-				continue
+			if o.task.has(a.Platform) {
+				own = append(own, a)
 			}
-			rec := Record{
-				Platform: a.Platform, Node: a.Node, URL: o.task.member.URL, Strategy: a.Strategy, Seconds: o.took.Seconds(), When: time.Now(),
-			}
-			if o.solved.Steps > 0 {
-				rec.Cached = float64(o.solved.Cached) / float64(o.solved.Steps)
-			}
-			list = append(list, rec)
 		}
+		cached := 0.0
+		if o.solved.Steps > 0 {
+			cached = float64(o.solved.Cached) / float64(o.solved.Steps)
+		}
+		list = append(list, Records(o.task.member.Node, own, o.took, cached, time.Now())...)
 	}
 	return m.file.Add(m.key, list)
+}
+
+// tell tells the builds of this machine which nodes this one uses from now on.
+func (m *memory) tell(list []Assignment) {
+	if m.claims != nil {
+		m.claims.Change(nodesOf(list))
+	}
+}
+
+// nodesOf is how many of the assignments each node has.
+func nodesOf(list []Assignment) map[string]int {
+	out := map[string]int{}
+	for _, a := range list {
+		out[a.Node]++
+	}
+	return out
 }
 
 // close gives back what was claimed.

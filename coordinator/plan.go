@@ -71,16 +71,16 @@ func NewPlan(s Situation) (*Plan, error) {
 		plan.Shared = []crossbuild.Common{}
 	}
 	var wrong UnbuildableError
-	placed := make([]placement, len(p.jobs))
+	placed := make([]placement, len(p.wanted))
 	for _, i := range p.order() {
 		placed[i] = p.place(i)
 	}
-	for i := range p.jobs {
+	for i := range p.wanted {
 		if placed[i].site == nil {
-			wrong.Platforms = append(wrong.Platforms, p.unbuildable(&p.jobs[i]))
+			wrong.Platforms = append(wrong.Platforms, p.unbuildable(&p.wanted[i]))
 			continue
 		}
-		plan.Assignments[i] = p.assignment(&p.jobs[i], placed[i])
+		plan.Assignments[i] = p.assignment(&p.wanted[i], placed[i])
 	}
 	if len(wrong.Platforms) > 0 {
 		return nil, &wrong

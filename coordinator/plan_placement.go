@@ -16,7 +16,7 @@ import (
 // maxAlternatives is how many other nodes an assignment tells of.
 const maxAlternatives = 8
 
-// placement is a job on its site, and what is to be said of it.
+// placement is a platform on its site, and what is to be said of it.
 type placement struct {
 	offer
 	// why this site is a part of a sentence; "" where there is no other.
@@ -25,7 +25,7 @@ type placement struct {
 }
 
 // placement describes the offer that was chosen, before it changes its site.
-func (p *planner) placement(j *job, best int) placement {
+func (p *planner) placement(w *wanted, best int) placement {
 	out := placement{offer: p.offers[best]}
 	if len(p.sites) == 1 {
 		return out
@@ -34,23 +34,23 @@ func (p *planner) placement(j *job, best int) placement {
 	out.alternatives = make([]Alternative, 0, min(maxAlternatives, len(p.sites)-1))
 	for i := range others {
 		out.alternatives = append(out.alternatives, Alternative{
-			Node: others[i].site.node.Name, Strategy: others[i].strategy, Expected: p.told(j, others[i].finish), Why: p.worse(j, &others[i], &out.offer),
+			Node: others[i].site.node.Name, Strategy: others[i].strategy, Expected: p.told(w, others[i].finish), Why: p.worse(w, &others[i], &out.offer),
 		})
 	}
 	if len(others) < maxAlternatives {
-		out.alternatives = append(out.alternatives, p.impossible(j, maxAlternatives-len(others))...)
+		out.alternatives = append(out.alternatives, p.impossible(w, maxAlternatives-len(others))...)
 	}
 	if len(others) == 0 {
-		out.why = p.onlyOne(j, &out)
+		out.why = p.onlyOne(w, &out)
 	} else {
-		out.why = p.better(j, &out.offer, &others[0])
+		out.why = p.better(w, &out.offer, &others[0])
 	}
 	return out
 }
 
 // told is what the user is told of a time: nothing if it is a guess.
-func (p *planner) told(j *job, seconds float64) float64 {
-	if !j.work.known {
+func (p *planner) told(w *wanted, seconds float64) float64 {
+	if !w.work.known {
 		return 0
 	}
 	return max(0.1, math.Round(seconds*10)/10)
@@ -74,18 +74,18 @@ func (p *planner) others(chosen int) []offer {
 	return out
 }
 
-// impossible are nodes that cannot have the job, in the user's order.
-func (p *planner) impossible(j *job, most int) []Alternative {
+// impossible are nodes that cannot have the platform, in the user's order.
+func (p *planner) impossible(w *wanted, most int) []Alternative {
 	var out []Alternative
 	for i := range p.sites {
 		if len(out) == most {
 			break
 		}
 		s := &p.sites[i]
-		strategy := p.strategy(j, s)
-		f := &j.forms[s.view]
+		strategy := p.strategy(w, s)
+		f := &w.forms[s.view]
 		a := Alternative{Node: s.node.Name}
-		switch why, excluded := s.excluded(j.target, strategy); {
+		switch why, excluded := s.excluded(w.target, strategy); {
 		case excluded:
 			a.Why = why
 		case f.graph == nil:
@@ -103,10 +103,10 @@ func (p *planner) impossible(j *job, most int) []Alternative {
 }
 
 // onlyOne tells why there is no choice.
-func (p *planner) onlyOne(j *job, c *placement) string {
+func (p *planner) onlyOne(w *wanted, c *placement) string {
 	for i := range p.sites {
 		s := &p.sites[i]
-		if why, out := s.excluded(j.target, p.strategy(j, s)); out && s != c.site {
+		if why, out := s.excluded(w.target, p.strategy(w, s)); out && s != c.site {
 			return fmt.Sprintf("%s is not used: %s", s.node.Name, why)
 		}
 	}
@@ -117,15 +117,15 @@ func (p *planner) onlyOne(j *job, c *placement) string {
 }
 
 // better tells why c was chosen, by comparing it to the next best.
-func (p *planner) better(j *job, c, next *offer) string {
-	if !j.work.known {
+func (p *planner) better(w *wanted, c, next *offer) string {
+	if !w.work.known {
 		if tier(next.strategy) > tier(c.strategy) {
 			return fmt.Sprintf("it would be %s on %s%s", next.strategy, next.site.node.Name, slower(next.seconds/c.seconds))
 		}
-		return p.state(j, c.site)
+		return p.state(w, c.site)
 	}
 	here, there := "here", next.site.node.Name
-	if p.warm(j, c.site) {
+	if p.warm(w, c.site) {
 		here += ", which built it last"
 	}
 	if notes := next.site.notes(); len(notes) > 0 {
@@ -143,7 +143,7 @@ func slower(times float64) string {
 }
 
 // state is what speaks for a site.
-func (p *planner) state(j *job, s *site) string {
+func (p *planner) state(w *wanted, s *site) string {
 	out := fmt.Sprintf("%d of %d slots free", s.vacant(), len(s.free))
 	switch {
 	case s.vacant() == 0:
@@ -151,7 +151,7 @@ func (p *planner) state(j *job, s *site) string {
 	case len(s.free) == 1:
 		out = "its slot is free"
 	}
-	if p.warm(j, s) {
+	if p.warm(w, s) {
 		out += ", built this last"
 	}
 	if s.full() {
@@ -160,8 +160,8 @@ func (p *planner) state(j *job, s *site) string {
 	return out
 }
 
-func (p *planner) warm(j *job, s *site) bool {
-	return j.warm.Platform == j.target && j.warm.URL == s.node.URL && j.target != platforms.Platform{}
+func (p *planner) warm(w *wanted, s *site) bool {
+	return w.warm.Platform == w.target && w.warm.URL == s.node.URL && w.target != platforms.Platform{}
 }
 
 // notes are what speaks against a site.
@@ -180,7 +180,7 @@ func (s *site) notes() []string {
 }
 
 // worse tells what speaks against an offer beside the one that was chosen.
-func (p *planner) worse(j *job, o, chosen *offer) string {
+func (p *planner) worse(w *wanted, o, chosen *offer) string {
 	if tier(o.strategy) > tier(chosen.strategy) {
 		return "it would be " + o.strategy.String()
 	}
@@ -188,7 +188,7 @@ func (p *planner) worse(j *job, o, chosen *offer) string {
 		return strings.Join(notes, ", ")
 	}
 	switch {
-	case p.warm(j, chosen.site):
+	case p.warm(w, chosen.site):
 		return chosen.site.node.Name + " built it last"
 	case o.seconds > chosen.seconds*noise:
 		return "it is slower"
@@ -196,17 +196,17 @@ func (p *planner) worse(j *job, o, chosen *offer) string {
 	return "it is no better"
 }
 
-// assignment is a job on its site, with the steps that it takes there.
-func (p *planner) assignment(j *job, c placement) Assignment {
+// assignment is a platform on its site, with the steps that it takes there.
+func (p *planner) assignment(w *wanted, c placement) Assignment {
 	info := c.site.node.Info
 	// The strategies are the answers of the same question, so that this cannot fail.
-	d, err := crossbuild.Decide(j.forms[c.site.view].graph, info, p.anywhere)
+	d, err := crossbuild.Decide(w.forms[c.site.view].graph, info, p.anywhere)
 	if err != nil {
-		return Assignment{Platform: j.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
+		return Assignment{Platform: w.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
 	}
 	out := Assignment{
-		Platform: j.target, Node: c.site.node.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, info),
-		Expected: p.told(j, c.finish), Alternatives: c.alternatives,
+		Platform: w.target, Node: c.site.node.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, info),
+		Expected: p.told(w, c.finish), Alternatives: c.alternatives,
 	}
 	if c.why != "" {
 		out.Why += "; " + c.why

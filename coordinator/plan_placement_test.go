@@ -147,12 +147,11 @@ func TestPlacement(t *testing.T) {
 			Graphs: one, Farm: pair(func(a, _ *nodes.Node) { a.Info.Latency = 0.1 }),
 		}, []string{"b: its slot is free"}},
 		{"a link that the context crosses slowly", coordinator.Situation{
-			Graphs:  []*crossbuild.Graph{sends(graph("amd64", "amd64"))},
-			Farm:    pair(func(a, b *nodes.Node) { a.Info.Up, b.Info.Up, b.Info.Running = 1e6, 1e9, 0 }),
-			Context: 100e6,
+			Graphs: []*crossbuild.Graph{sends(graph("amd64", "amd64"))},
+			Farm:   pair(func(a, b *nodes.Node) { a.Info.Up, b.Info.Up, b.Info.Running = 1e5, 1e9, 0 }),
 		}, []string{"b: its slot is free"}},
 		{"which nothing crosses where no step needs it", coordinator.Situation{
-			Graphs: one, Farm: pair(func(a, b *nodes.Node) { a.Info.Up, b.Info.Up = 1e6, 1e9 }), Context: 100e6,
+			Graphs: one, Farm: pair(func(a, b *nodes.Node) { a.Info.Up, b.Info.Up = 1e5, 1e9 }),
 		}, []string{"a: its slot is free"}},
 		{"and which this machine does not use", coordinator.Situation{
 			Graphs: []*crossbuild.Graph{sends(graph("amd64", "amd64"))},
@@ -160,7 +159,7 @@ func TestPlacement(t *testing.T) {
 		}, []string{"b: its slot is free"}},
 		{"which has to be crossed once", coordinator.Situation{
 			Graphs: []*crossbuild.Graph{sends(graph("amd64", "amd64")), sends(graph("s390x", "amd64"))},
-			Farm:   pair(func(a, b *nodes.Node) { a.Info.Up, a.Slots, b.Info.Running = 10e6, 2, 1 }), Context: 70e6,
+			Farm:   pair(func(a, b *nodes.Node) { a.Info.Up, a.Slots, b.Info.Running = 10e6/7, 2, 1 }),
 		}, []string{"a: 2 of 2 slots free", "a: 1 of 2 slots free"}},
 		{"a disk with room", coordinator.Situation{
 			Graphs: one, Farm: pair(func(a, b *nodes.Node) { a.Info.Machine.Free, b.Info.Running = 1<<30, 1 }),

@@ -20,22 +20,22 @@ const (
 	warmth, steadiness = 0.5, 0.25
 )
 
-// planner fills the sites with the jobs of a situation.
+// planner fills the sites with the platforms of a situation.
 type planner struct {
 	*catalog
-	s     *Situation
-	sites []site
-	jobs  []job
+	s      *Situation
+	sites  []site
+	wanted []wanted
 	// strategies are what Decide said, by shape and class; zero is a node that is not able to.
 	strategies []crossbuild.Strategy
 	classes    int
-	// seconds are what each job is expected to take on each site that is idle and has no cache; zero is one that cannot or may not have it.
+	// seconds are what each platform is expected to take on each site that is idle and has no cache; zero is one that cannot or may not have it.
 	seconds []float64
-	offers  []offer // used again for each job
+	offers  []offer // used again for each platform
 	native  map[platforms.Platform]bool
 }
 
-// offer is what a job comes to on a site.
+// offer is what a platform comes to on a site.
 type offer struct {
 	site     *site
 	strategy crossbuild.Strategy
@@ -48,7 +48,7 @@ func newPlanner(s *Situation) *planner {
 		catalog: &catalog{number: map[platforms.Platform]int{}, shapes: map[string]int{}}, s: s,
 		sites: make([]site, len(s.Farm)), offers: make([]offer, 0, len(s.Farm)), native: map[platforms.Platform]bool{},
 	}
-	p.jobs = newJobs(s, p.catalog)
+	p.wanted = newWanted(s, p.catalog)
 	p.classify()
 	p.decide()
 	p.estimate()
@@ -101,44 +101,44 @@ func (p *planner) decide() {
 	}
 }
 
-// strategy is how a job would be built on a site, allowed or not; zero if it cannot be.
-func (p *planner) strategy(j *job, s *site) crossbuild.Strategy {
-	f := &j.forms[s.view]
+// strategy is how a platform would be built on a site, allowed or not; zero if it cannot be.
+func (p *planner) strategy(w *wanted, s *site) crossbuild.Strategy {
+	f := &w.forms[s.view]
 	if f.graph == nil {
 		return 0
 	}
 	return p.strategies[f.shape*p.classes+s.class]
 }
 
-// estimate finds what each job takes on each site.
+// estimate finds what each platform takes on each site.
 func (p *planner) estimate() {
 	list := groups(p.s.History)
 	p.remember(list)
 	cost := p.costOf(list)
 	known := map[platforms.Platform]workload{}
-	p.seconds = make([]float64, len(p.jobs)*len(p.sites))
-	for i := range p.jobs {
-		j := &p.jobs[i]
-		work, ok := known[j.target]
+	p.seconds = make([]float64, len(p.wanted)*len(p.sites))
+	for i := range p.wanted {
+		w := &p.wanted[i]
+		work, ok := known[w.target]
 		if !ok {
-			work = workloadOf(j.target, list, cost)
-			known[j.target] = work
+			work = workloadOf(w.target, list, cost)
+			known[w.target] = work
 		}
 		if !work.known {
-			work.fast = copySeconds + stepSeconds*float64(j.forms[0].steps)
+			work.fast = copySeconds + stepSeconds*float64(w.forms[0].steps)
 			work.slow = work.fast
 		}
-		j.work = work
-		j.warm, _ = p.s.History.Last(j.target)
+		w.work = work
+		w.warm, _ = p.s.History.Last(w.target)
 		for k := range p.sites {
 			s := &p.sites[k]
-			strategy := p.strategy(j, s)
-			if _, out := s.excluded(j.target, strategy); out || strategy == 0 || !p.s.Allowed.Allows(strategy) {
+			strategy := p.strategy(w, s)
+			if _, out := s.excluded(w.target, strategy); out || strategy == 0 || !p.s.Allowed.Allows(strategy) {
 				continue
 			}
-			seconds := s.measurement(j.number, strategy)
+			seconds := s.measurement(w.number, strategy)
 			if seconds == 0 {
-				seconds = work.of(strategy) * j.forms[s.view].cost(s)
+				seconds = work.of(strategy) * w.forms[s.view].cost(s)
 			}
 			p.seconds[i*len(p.sites)+k] = seconds
 		}
@@ -167,18 +167,18 @@ func (p *planner) remember(list []group) {
 
 // costOf returns what a step cost in the mean in what was measured: as now if it was on a node that is here, else the default.
 func (p *planner) costOf(list []group) []float64 {
-	sites, jobs := map[string]*site{}, map[platforms.Platform]*job{}
+	sites, wanted := map[string]*site{}, map[platforms.Platform]*wanted{}
 	for i := range p.sites {
 		sites[p.sites[i].node.URL] = &p.sites[i]
 	}
-	for i := range p.jobs {
-		jobs[p.jobs[i].target] = &p.jobs[i]
+	for i := range p.wanted {
+		wanted[p.wanted[i].target] = &p.wanted[i]
 	}
 	out := make([]float64, len(list))
 	for i, g := range list {
 		out[i] = costs[g.strategy]
-		if s, j := sites[g.url], jobs[g.platform]; s != nil && j != nil && p.strategy(j, s) == g.strategy {
-			out[i] = j.forms[s.view].cost(s)
+		if s, w := sites[g.url], wanted[g.platform]; s != nil && w != nil && p.strategy(w, s) == g.strategy {
+			out[i] = w.forms[s.view].cost(s)
 		}
 	}
 	return out
@@ -188,7 +188,7 @@ func (p *planner) costOf(list []group) []float64 {
 func (p *planner) occupy(at int) {
 	s := &p.sites[at]
 	sum, n := 0.0, 0.0
-	for i := range p.jobs {
+	for i := range p.wanted {
 		if seconds := p.seconds[i*len(p.sites)+at]; seconds > 0 {
 			sum += seconds
 			n++
@@ -205,11 +205,11 @@ func (p *planner) occupy(at int) {
 	}
 }
 
-// order is that of the jobs which are placed: those that take longest, where they are fastest, come first.
+// order is that in which platforms are placed: those that take longest, where they are fastest, come first.
 func (p *planner) order() []int {
-	least := make([]float64, len(p.jobs))
-	order := make([]int, len(p.jobs))
-	for i := range p.jobs {
+	least := make([]float64, len(p.wanted))
+	order := make([]int, len(p.wanted))
+	for i := range p.wanted {
 		order[i] = i
 		for _, seconds := range p.seconds[i*len(p.sites) : (i+1)*len(p.sites)] {
 			if seconds > 0 && (least[i] == 0 || seconds < least[i]) {
@@ -221,9 +221,9 @@ func (p *planner) order() []int {
 	return order
 }
 
-// place gives a job to a site; to none if none can have it.
+// place gives a platform to a site; to none if none can have it.
 func (p *planner) place(at int) placement {
-	j := &p.jobs[at]
+	w := &p.wanted[at]
 	p.offers = p.offers[:0]
 	for k := range p.sites {
 		idle := p.seconds[at*len(p.sites)+k]
@@ -231,35 +231,32 @@ func (p *planner) place(at int) placement {
 			continue
 		}
 		s := &p.sites[k]
-		strategy := p.strategy(j, s)
-		seconds := p.onto(j, s, idle, strategy)
+		strategy := p.strategy(w, s)
+		seconds := p.onto(w, s, idle, strategy)
 		p.offers = append(p.offers, offer{s, strategy, seconds, s.finish(seconds)})
 	}
 	if len(p.offers) == 0 {
 		return placement{}
 	}
-	out := p.placement(j, p.choose())
+	out := p.placement(w, p.choose())
 	out.site.take(out.finish)
 	return out
 }
 
-// onto is what a job takes on a site, which may have its cache or have to be sent its context first.
-func (p *planner) onto(j *job, s *site, seconds float64, strategy crossbuild.Strategy) float64 {
-	if j.warm.URL == s.node.URL && j.warm.Platform == j.target {
-		if j.warm.Cached >= mostly {
+// onto is what a platform takes on a site, which may have its cache or have to be sent its context first.
+func (p *planner) onto(w *wanted, s *site, seconds float64, strategy crossbuild.Strategy) float64 {
+	if w.warm.URL == s.node.URL && w.warm.Platform == w.target {
+		if w.warm.Cached >= mostly {
 			return seconds * steadiness
 		}
 		return seconds * warmth
 	}
-	if s.measurement(j.number, strategy) > 0 {
+	if s.measurement(w.number, strategy) > 0 {
 		return seconds
 	}
 	context := 0.0
-	if j.forms[s.view].sends {
+	if w.forms[s.view].sends {
 		context = contextSize
-		if p.s.Context > 0 {
-			context = float64(p.s.Context)
-		}
 	}
 	return seconds + s.start(context)
 }

@@ -27,7 +27,7 @@ type site struct {
 	node *nodes.Node
 	// class is equal for sites that run the same in the same way.
 	class int
-	// view is which of a job's graphs it builds.
+	// view is which of a platform's graphs it builds.
 	view int
 	// speeds are by the planner's number of a platform.
 	speeds []speed

@@ -62,16 +62,16 @@ type refusal struct {
 	excluded  bool
 }
 
-// unbuildable tells why no node can have a job: each reason once, with the nodes that it is true of.
-func (p *planner) unbuildable(j *job) Unbuildable {
+// unbuildable tells why no node can have a platform: each reason once, with the nodes that it is true of.
+func (p *planner) unbuildable(w *wanted) Unbuildable {
 	if len(p.sites) == 0 {
-		return Unbuildable{Platform: j.target, Reason: "there is no node"}
+		return Unbuildable{Platform: w.target, Reason: "there is no node"}
 	}
 	var lacks []platforms.Platform
 	var list []refusal
 	for i := range p.sites {
 		s := &p.sites[i]
-		r := p.refuse(j, s)
+		r := p.refuse(w, s)
 		if len(r.lacks) > 0 && (lacks == nil || s.away() == 0) {
 			lacks = r.lacks
 		}
@@ -82,7 +82,7 @@ func (p *planner) unbuildable(j *job) Unbuildable {
 		}
 		list[at].nodes = append(list[at].nodes, s.node.Name)
 	}
-	return Unbuildable{Platform: j.target, Reason: reasons(list), Mend: mends(list), Lacks: lacks}
+	return Unbuildable{Platform: w.target, Reason: reasons(list), Mend: mends(list), Lacks: lacks}
 }
 
 // reasons joins the first refusals, and counts the nodes of the others.
@@ -133,11 +133,11 @@ func (r refusal) String() string {
 	return "on " + names + " " + r.reason
 }
 
-// refuse tells why one node cannot have a job, with the mend that its probe gave.
-func (p *planner) refuse(j *job, s *site) refusal {
-	strategy := p.strategy(j, s)
-	f := &j.forms[s.view]
-	if why, out := s.excluded(j.target, strategy); out {
+// refuse tells why one node cannot have a platform, with the mend that its probe gave.
+func (p *planner) refuse(w *wanted, s *site) refusal {
+	strategy := p.strategy(w, s)
+	f := &w.forms[s.view]
+	if why, out := s.excluded(w.target, strategy); out {
 		return refusal{reason: why, excluded: true}
 	}
 	if f.graph == nil {

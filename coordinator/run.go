@@ -25,7 +25,7 @@ type run struct {
 	request  *Request
 	input    *solver.Input
 	members  []*member
-	absent   []absence
+	absent   []Found
 	delivery *delivery
 	clock    clock
 	memory   memory
@@ -166,6 +166,9 @@ func (r *run) attempt(ctx context.Context, t *task, spawn func(task), goOn func(
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.done = append(r.done, out)
+		if len(t.platforms) > 0 {
+			r.memory.tell(r.underway())
+		}
 		return nil
 	}
 	if out.share != nil {
@@ -324,7 +327,7 @@ func (r *run) others(m *member) []platforms.Platform {
 func (r *run) remarks() []string {
 	var lines []string
 	for _, a := range r.absent {
-		lines = append(lines, a.String())
+		lines = append(lines, absence(a))
 	}
 	for _, m := range r.members {
 		for _, l := range m.info.Limits {

@@ -18,8 +18,6 @@ type Situation struct {
 	Farm []nodes.Node
 	// Allowed are the strategies that the user allows. Empty: all.
 	Allowed crossbuild.Strategies
-	// Context is the size of the build's context in bytes, which nodes elsewhere are sent. Zero: not known.
-	Context int64
 	// Claimed is how many platforms other builds of this machine have given each node, by its name. These may be among the builds that
 	// its Info says are running, which are others than this one.
 	Claimed map[string]int
@@ -52,20 +50,4 @@ type View struct {
 	Graphs []*crossbuild.Graph
 	// Err is why there are none: such nodes cannot build this.
 	Err error
-}
-
-// on is the graph that g is on a node.
-func (s *Situation) on(n *nodes.Node, g *crossbuild.Graph) (*crossbuild.Graph, error) {
-	for _, v := range s.Views {
-		if v.Build != n.Info.Own {
-			continue
-		}
-		for _, other := range v.Graphs {
-			if other.Target == g.Target {
-				return other, nil
-			}
-		}
-		return nil, v.Err
-	}
-	return g, nil
 }

@@ -12,8 +12,8 @@ import (
 	"github.com/mab-build/mab/platforms"
 )
 
-// job is a platform to be assigned.
-type job struct {
+// platform is a platform to be assigned.
+type wanted struct {
 	target platforms.Platform
 	number int // the planner's of the target
 	// forms are what its graph is, by the view of a site.
@@ -23,7 +23,7 @@ type job struct {
 	warm Record
 }
 
-// form is the graph of a job as the nodes of one view have it.
+// form is the graph of a platform as the nodes of one view have it.
 type form struct {
 	graph *crossbuild.Graph // nil: err tells why
 	err   error
@@ -108,11 +108,11 @@ func (f *form) example(c *catalog) *crossbuild.Graph {
 	return g
 }
 
-// newJobs reads the graphs of a situation in each view.
-func newJobs(s *Situation, c *catalog) []job {
-	out := make([]job, len(s.Graphs))
+// newWanted reads the graphs of a situation in each view.
+func newWanted(s *Situation, c *catalog) []wanted {
+	out := make([]wanted, len(s.Graphs))
 	for i, g := range s.Graphs {
-		out[i] = job{target: g.Target, number: c.platform(g.Target), forms: make([]form, 1, 1+len(s.Views))}
+		out[i] = wanted{target: g.Target, number: c.platform(g.Target), forms: make([]form, 1, 1+len(s.Views))}
 		out[i].forms[0] = c.form(g)
 	}
 	for _, v := range s.Views {
