@@ -279,6 +279,7 @@ func TestBringFails(t *testing.T) {
 		{"a login shell without sh", script("echo sh: not found >&2; exit 127"), "", "did not run sh", "login shell"},
 		{"a login shell that does not answer", script("cat >/dev/null"), "", "did not answer within 200ms", "--connect-timeout"},
 		{"a login shell that does not stop to talk", script("exec yes"), "", "prints too much", "login shell"},
+		{"something removes what was brought", script(`rm -rf "$HOME/.cache"; exec sh "$@"`), "", "is gone again", "XDG_CACHE_HOME"},
 		{"the solver does not start", func(*shell) {}, "fail: no namespaces", "no namespaces", "mend it"},
 		{"another protocol", script(`echo 'mab-agent {"protocol":9,"mab":"v7"}'`), "", "is v7 and speaks protocol 9", "MAB_DIST"},
 	} {

@@ -66,7 +66,11 @@ func (b *brought) dial(ctx context.Context) (net.Conn, error) {
 	if err := b.bring(ctx, absent.facts); err != nil {
 		return nil, err
 	}
-	return b.connect(ctx)
+	if conn, err = b.connect(ctx); errors.As(err, &absent) {
+		return nil, trouble{errors.New("mab was brought there, and is gone again"), "see what removes files of the user's cache there, " +
+			"or have sshd name another directory for it: SetEnv XDG_CACHE_HOME=DIR in its sshd_config"}
+	}
+	return conn, err
 }
 
 // bring sends the right program.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -59,7 +58,8 @@ func Install(ctx context.Context, digest string) error {
 	if err != nil {
 		return fmt.Errorf("putting the program into its place: %w", err)
 	}
-	return prune(dir, "mab-"+digest)
+	prune(dir, "mab-"+digest)
+	return nil
 }
 
 // Used notes that the running program is in use, so that the next Install lets it stay.
@@ -71,26 +71,24 @@ func Used() {
 	}
 }
 
-// prune removes what is neither new nor used from a directory of programs.
-func prune(dir, keep string) error {
+// prune removes what is neither new nor used from a directory of programs. What it cannot remove does no harm.
+func prune(dir, keep string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
-		return fmt.Errorf("looking for old programs: %w", err)
+		return
 	}
 	used := filesInUse()
 	for _, e := range entries {
+		path := filepath.Join(dir, e.Name())
 		info, err := e.Info()
-		if err != nil || e.Name() == keep || used[filepath.Join(dir, e.Name())] {
+		if err != nil || e.Name() == keep || used[path] {
 			continue
 		}
 		age := time.Since(info.ModTime())
 		if broughtName.MatchString(e.Name()) && age > keepUnused || arrivingName.MatchString(e.Name()) && age > stale {
-			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return fmt.Errorf("removing an old program: %w", err)
-			}
+			_ = os.Remove(path)
 		}
 	}
-	return nil
 }
 
 // filesInUse are the files that this user's processes run or have open.
