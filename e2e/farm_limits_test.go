@@ -235,7 +235,7 @@ func TestFarmBring(t *testing.T) {
 		said(t, out, "not used: node \"one\"")
 		sound(t, one.Mend(t.Context()))
 		within(t, 60*time.Second, "left on the host", func() string {
-			left := slices.DeleteFunc(one.Leftovers(), isSolver)
+			left := slices.DeleteFunc(one.Leftovers(), func(line string) bool { return isSolver(line) || isConnection(line) })
 			files, err := one.Files()
 			sound(t, err)
 			var parts []string

@@ -261,16 +261,27 @@ func TestServersEnd(t *testing.T) {
 
 // TestBusyMachineIsNoLostOne has a server do nothing for longer than a silent link has, while its kernel goes on.
 func TestBusyMachineIsNoLostOne(t *testing.T) {
-	s := newServer(t)
-	s.cfg.KeepAlive = 100 * time.Millisecond
-	l := dial(t, s.cfg)
-	s.frozen.Store(true)
+	cfg := newSSHD(t).admitted(t, "")
+	cfg.KeepAlive = 100 * time.Millisecond
+	l := dial(t, cfg)
+	var parent bytes.Buffer
+	if err := l.Run(t.Context(), link.Command{Line: "echo $PPID", Stdout: &parent}); err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(parent.String()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
 	select {
 	case <-l.Done():
-		t.Fatal(l.Err())
-	case <-time.After(7 * s.cfg.KeepAlive):
+	case <-time.After(7 * cfg.KeepAlive):
 	}
-	s.frozen.Store(false)
+	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := l.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}
