@@ -26,7 +26,7 @@ const (
 
 // recover has other nodes, or the same one in another way, take over a task that failed, if it is not the user's to mend.
 func (r *run) recover(ctx context.Context, t task, err error, goOn func(func() error)) error {
-	out := r.exclusions(t, err)
+	out := r.exclusions(ctx, t, err)
 	var failure *solver.Failure
 	switch {
 	case len(out) == 0 && errors.As(err, &failure) && failure.PushUnreachable() && r.canSend(t):
@@ -79,7 +79,7 @@ func (r *run) fail(t task, err error) error {
 }
 
 // exclusions are what a failure says must not be tried again; none if trying elsewhere would fail as well.
-func (r *run) exclusions(t task, err error) []Exclusion {
+func (r *run) exclusions(ctx context.Context, t task, err error) []Exclusion {
 	whole := func(why string) []Exclusion { return []Exclusion{{Node: t.member.Name, Any: true, Why: why}} }
 	var failure *solver.Failure
 	switch {
@@ -87,7 +87,7 @@ func (r *run) exclusions(t task, err error) []Exclusion {
 		return whole("it was lost")
 	case !errors.As(err, &failure):
 		return nil
-	case failure.DiskFull():
+	case failure.DiskFull(), failure.SaysDiskFull() && r.full(ctx, t.member):
 		return whole("its disk is full")
 	case failure.SourceUnreachable() && len(r.members) > 1:
 		var out []Exclusion
@@ -95,16 +95,25 @@ func (r *run) exclusions(t task, err error) []Exclusion {
 			out = append(out, Exclusion{Node: t.member.Name, Any: true, Platform: p, Why: "it does not reach what the build is made from"})
 		}
 		return out
-	case failure.EmulatorCrashed():
-		return r.crashed(t, err)
 	}
-	return nil
+	return r.crashed(t, failure, err)
+}
+
+// scarceRoom is how many free bytes a disk has at most on which a step that speaks of a full one is believed.
+const scarceRoom = 64 << 20
+
+// full asks a node how much room is left on its disk.
+func (r *run) full(ctx context.Context, m *member) bool {
+	ctx, cancel := context.WithTimeout(ctx, logWait)
+	defer cancel()
+	info, err := m.client.Info(ctx)
+	return err == nil && info.Machine.Disk > 0 && info.Machine.Free < scarceRoom
 }
 
 // crashed are the exclusions of an emulator that crashed in a step which it ran.
-func (r *run) crashed(t task, err error) []Exclusion {
+func (r *run) crashed(t task, failure *solver.Failure, err error) []Exclusion {
 	var step *StepError
-	if !errors.As(err, &step) || step.How != crossbuild.RunsEmulated {
+	if !errors.As(err, &step) || step.How != crossbuild.RunsEmulated || !failure.EmulatorCrashed() && !failure.Crashed() {
 		return nil
 	}
 	var out []Exclusion

@@ -127,7 +127,7 @@ func (r *run) lead(ctx context.Context, spawn func(task), goOn func(func() error
 		if r.planned() || err == nil || ctx.Err() != nil {
 			return err
 		}
-		out := r.exclusions(task{member: m, platforms: r.request.Platforms}, err)
+		out := r.exclusions(ctx, task{member: m, platforms: r.request.Platforms}, err)
 		if len(out) == 0 {
 			return err
 		}

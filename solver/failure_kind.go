@@ -53,8 +53,13 @@ func (f *Failure) EmulatorCrashed() bool {
 	if f.seen.crash {
 		return true
 	}
+	return f.emulated && f.Crashed()
+}
+
+// Crashed reports whether the user's program ended by a signal that programs crash by, whoever is to blame.
+func (f *Failure) Crashed() bool {
 	number, ok := f.Signal()
-	return ok && f.emulated && crashes[number]
+	return ok && crashes[number]
 }
 
 // crashes are SIGILL, SIGABRT, SIGBUS and SIGSEGV (signal(7)).
