@@ -142,9 +142,13 @@ func (d *dialer) shake(ctx context.Context, l *Link, h hop) (*ssh.Client, error)
 	return nil, d.refusal(h, auth, err)
 }
 
+// wsaECONNRESET is ECONNRESET of Windows, https://learn.microsoft.com/windows/win32/winsock/windows-sockets-error-codes-2.
+const wsaECONNRESET = syscall.Errno(10054)
+
 // ended reports whether a connection was ended by the other side.
 func ended(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+	return slices.ContainsFunc([]error{io.EOF, io.ErrUnexpectedEOF, syscall.ECONNRESET, syscall.EPIPE, wsaECONNRESET},
+		func(end error) bool { return errors.Is(err, end) })
 }
 
 // failure says why there is no server at the end of the way.

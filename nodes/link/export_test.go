@@ -7,13 +7,27 @@ import (
 	"time"
 )
 
-// Words and Wildcard are words and wildcard.
+// Words is words.
 func Words(text string) ([]string, error) { return words(text) }
-func Wildcard(pattern, name string) bool  { return wildcard(pattern, name) }
-func Directives(text string) (int, error) { list, err := directives(text); return len(list), err }
-func ParseSpec(text string) (string, error) {
-	s, err := parseSpec(text)
-	return s.user + "|" + s.host, err
+
+// Wildcard is wildcard.
+func Wildcard(pattern, name string) bool { return wildcard(pattern, name) }
+
+// Directives is how many directives a text has.
+func Directives(text string) (int, error) {
+	list, err := directives(text)
+	return len(list), err
+}
+
+// Known is how many lines of a known_hosts file are about a host.
+func Known(file, host string) int {
+	n := 0
+	for _, line := range readKnown([]string{file}) {
+		if line.names(host) {
+			n++
+		}
+	}
+	return n
 }
 
 // Hop is what the tests look at of a hop.

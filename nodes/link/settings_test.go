@@ -248,6 +248,48 @@ func TestPassedOver(t *testing.T) {
 	}
 }
 
+func TestWords(t *testing.T) {
+	for _, test := range []struct {
+		text string
+		want []string
+	}{
+		{"", nil},
+		{"a  b\tc ", []string{"a", "b", "c"}},
+		{`"a b" 'c d'`, []string{"a b", "c d"}},
+		{`a"b c"d`, []string{"ab cd"}},
+		{`"" x`, []string{"", "x"}},
+		{`a # b`, []string{"a"}},
+		{`a#b`, []string{"a#b"}},
+		{`"a # b"`, []string{"a # b"}},
+		{`a\ b \"c\" \\ "it's" 'so "it" is'`, []string{"a b", `"c"`, `\`, "it's", `so "it" is`}},
+		{`C:\Users\me "\ "`, []string{`C:\Users\me`, `\ `}},
+	} {
+		t.Run(test.text, func(t *testing.T) {
+			got, err := link.Words(test.text)
+			if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
+				t.Errorf("%v; want -, got +:\n%s", err, diff)
+			}
+		})
+	}
+}
+
+// FuzzKnown reads what may have become of a known_hosts file.
+func FuzzKnown(f *testing.F) {
+	const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOXZ3RoIEO8aWEi4E5ByEE8JhHs1YD0KyxkTCVRl0gFj"
+	for _, text := range []string{"n " + key, "@revoked * " + key, "|1|x|y " + key, "n,!m " + key + " a b c", "@", "@cert-authority"} {
+		f.Add(text)
+	}
+	file := filepath.Join(f.TempDir(), "known_hosts")
+	f.Fuzz(func(t *testing.T, text string) {
+		if err := os.WriteFile(file, []byte(text+"\nlast.example "+key+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if link.Known(file, "last.example") == 0 {
+			t.Errorf("the line after %q is gone", text)
+		}
+	})
+}
+
 func FuzzDirectives(f *testing.F) {
 	for _, c := range sshConfigs {
 		f.Add(c.text)
