@@ -228,11 +228,14 @@ func TestServersEnd(t *testing.T) {
 		want   string
 	}{
 		{"killed", syscall.SIGKILL, "the other side ended it"},
+		// The kernel there goes on, so it has more time than a machine that is cut off.
 		{"stopped", syscall.SIGSTOP, "no answer within 3s"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			t.Parallel()
-			l := dial(t, newSSHD(t).admitted(t, ""))
+			cfg := newSSHD(t).admitted(t, "")
+			cfg.KeepAlive = 200 * time.Millisecond
+			l := dial(t, cfg)
 			var out bytes.Buffer
 			if err := l.Run(t.Context(), link.Command{Line: "echo $PPID", Stdout: &out}); err != nil {
 				t.Fatal(err)
@@ -261,27 +264,16 @@ func TestServersEnd(t *testing.T) {
 
 // TestBusyMachineIsNoLostOne has a server do nothing for longer than a silent link has, while its kernel goes on.
 func TestBusyMachineIsNoLostOne(t *testing.T) {
-	cfg := newSSHD(t).admitted(t, "")
-	cfg.KeepAlive = 100 * time.Millisecond
-	l := dial(t, cfg)
-	var parent bytes.Buffer
-	if err := l.Run(t.Context(), link.Command{Line: "echo $PPID", Stdout: &parent}); err != nil {
-		t.Fatal(err)
-	}
-	pid, err := strconv.Atoi(strings.TrimSpace(parent.String()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t)
+	s.cfg.KeepAlive = 100 * time.Millisecond
+	l := dial(t, s.cfg)
+	thaw := s.freeze(t)
 	select {
 	case <-l.Done():
-	case <-time.After(7 * cfg.KeepAlive):
+		t.Fatal(l.Err())
+	case <-time.After(7 * s.cfg.KeepAlive):
 	}
-	if err := syscall.Kill(pid, syscall.SIGCONT); err != nil {
-		t.Fatal(err)
-	}
+	thaw()
 	if _, err := l.Ping(t.Context()); err != nil {
 		t.Error(err)
 	}

@@ -182,11 +182,11 @@ func TestTail(t *testing.T) {
 func TestLost(t *testing.T) {
 	for _, test := range []struct {
 		rule string
-		lose func(*server)
+		lose func(*testing.T, *server)
 		want string
 	}{
-		{"by silence", func(s *server) { s.frozen.Store(true) }, "the link to 127.0.0.1 (me@127.0.0.1:PORT) was lost: no answer within SILENCE"},
-		{"by its end", func(s *server) { s.cut() }, "the link to 127.0.0.1 (me@127.0.0.1:PORT) was lost: the other side ended it"},
+		{"by silence", func(t *testing.T, s *server) { s.freeze(t) }, "the link to 127.0.0.1 (me@127.0.0.1:PORT) was lost: no answer within SILENCE"},
+		{"by its end", func(_ *testing.T, s *server) { s.cut() }, "the link to 127.0.0.1 (me@127.0.0.1:PORT) was lost: the other side ended it"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			s := newServer(t)
@@ -207,7 +207,7 @@ func TestLost(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			test.lose(s)
+			test.lose(t, s)
 			start := time.Now()
 			<-l.Done()
 			for range waits {

@@ -71,12 +71,12 @@ type server struct {
 	drop     atomic.Int32
 	say      string
 	sessions atomic.Int32
-	// slow is how many bytes per second go each way, zero: as many as may; frozen stops all without ending it.
-	slow   atomic.Int64
-	frozen atomic.Bool
-	thaw   chan struct{}
-	mu     sync.Mutex
-	conns  []net.Conn
+	// slow is how many bytes per second go each way, zero: as many as may.
+	slow atomic.Int64
+	// line is held while nothing goes either way.
+	line  sync.RWMutex
+	mu    sync.Mutex
+	conns []net.Conn
 	// meeting is where the channel waits that the next one is joined with.
 	meeting chan ssh.Channel
 }
@@ -88,7 +88,7 @@ func newServer(t testing.TB) *server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{port: listener.Addr().(*net.TCPAddr).Port, thaw: make(chan struct{}), meeting: make(chan ssh.Channel, 1)}
+	s := &server{port: listener.Addr().(*net.TCPAddr).Port, meeting: make(chan ssh.Channel, 1)}
 	s.sessions.Store(10)
 	s.hostKey, _ = newKey(t)
 	user, private := newKey(t)
@@ -124,7 +124,6 @@ func newServer(t testing.TB) *server {
 	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		close(s.thaw)
 		s.cut()
 		group.Wait()
 	})
@@ -140,6 +139,14 @@ func (s *server) cut() {
 	}
 }
 
+// freeze stops the line without ending it, until the test ends or thaw is called.
+func (s *server) freeze(t *testing.T) (thaw func()) {
+	s.line.Lock()
+	thaw = sync.OnceFunc(s.line.Unlock)
+	t.Cleanup(thaw)
+	return thaw
+}
+
 // badConn is a connection over a bad line.
 type badConn struct {
 	net.Conn
@@ -147,9 +154,8 @@ type badConn struct {
 }
 
 func (c *badConn) hinder(n int) {
-	if c.s.frozen.Load() {
-		<-c.s.thaw
-	}
+	c.s.line.RLock()
+	c.s.line.RUnlock() //nolint:staticcheck // it is there to be waited for
 	if rate := c.s.slow.Load(); rate > 0 {
 		time.Sleep(time.Duration(n) * time.Second / time.Duration(rate))
 	}
