@@ -26,39 +26,46 @@ const (
 
 // recover has other nodes, or the same one in another way, take over a task that failed, if it is not the user's to mend.
 func (r *run) recover(ctx context.Context, t task, err error, goOn func(func() error)) error {
+	perform := func(list ...task) {
+		for _, other := range list {
+			goOn(func() error { return r.perform(ctx, other, goOn) })
+		}
+	}
 	out := r.exclusions(ctx, t, err)
+	if len(out) > 0 {
+		return r.replace(t, err, out, perform)
+	}
 	var failure *solver.Failure
 	switch {
-	case len(out) == 0 && errors.As(err, &failure) && failure.PushUnreachable() && r.canSend(t):
-		t.through, t.lead = true, false
+	case errors.As(err, &failure) && failure.PushUnreachable() && r.canSend(t):
 		r.say(fmt.Sprintf("%s does not reach the registry: its image is pushed from here (%v)", t.member.Name, failure))
-		goOn(func() error { return r.perform(ctx, t, goOn) })
+		perform(task{member: t.member, platforms: t.platforms, through: true})
 		return nil
-	case len(out) == 0 && r.request.KeepGoing && len(t.platforms) > 1:
+	case r.request.KeepGoing && len(t.platforms) > 1:
 		for _, p := range t.platforms {
-			single := task{member: t.member, platforms: []platforms.Platform{p}, through: t.through}
-			goOn(func() error { return r.perform(ctx, single, goOn) })
+			perform(task{member: t.member, platforms: []platforms.Platform{p}, through: t.through})
 		}
 		return nil
-	case len(out) == 0:
-		return r.fail(t, err)
 	}
-	r.exclude(out...)
+	return r.fail(t, err)
+}
+
+// replace plans a task anew without what failed, and has that performed.
+func (r *run) replace(t task, err error, without []Exclusion, perform func(...task)) error {
+	r.exclude(without...)
 	list, stuck := r.replan(t)
-	if i := slices.IndexFunc(list, func(a Assignment) bool { return a.Node == t.member.Name && out[0].Any }); stuck == nil && i >= 0 {
-		return fmt.Errorf("planning %s again: %s is chosen, and was to be left out", list[i].Platform, t.member.Name)
-	}
+	again := slices.IndexFunc(list, func(a Assignment) bool { return a.Node == t.member.Name && without[0].Any })
 	switch {
-	case stuck != nil && (len(r.members) == 1 && t.member.reached == nil || out[0].Strategy != 0):
+	case stuck != nil && (len(r.members) == 1 && t.member.reached == nil || without[0].Strategy != 0):
 		// There was no choice, or the step is known that failed.
 		return r.fail(t, err)
 	case stuck != nil:
 		return r.fail(t, &StrandedError{Platforms: t.platforms, err: err, stuck: stuck})
+	case again >= 0:
+		return fmt.Errorf("planning %s again: %s is chosen, and was to be left out", list[again].Platform, t.member.Name)
 	}
-	r.say(fmt.Sprintf("%s on %s is planned anew, because %s: %s", words(t.platforms), t.member.Name, out[0].Why, strings.Join(summaries(list), "; ")))
-	for _, part := range r.parts(list) {
-		goOn(func() error { return r.perform(ctx, part, goOn) })
-	}
+	r.say(fmt.Sprintf("%s on %s is planned anew, because %s: %s", words(t.platforms), t.member.Name, without[0].Why, strings.Join(summaries(list), "; ")))
+	perform(r.parts(list)...)
 	return nil
 }
 

@@ -173,7 +173,9 @@ func isSolver(line string) bool {
 }
 
 // isConnection reports whether a line of Leftovers is that of a connection to sshd.
-func isConnection(line string) bool { return regexp.MustCompile(`^process \d+ sshd(-session)?: `).MatchString(line) }
+func isConnection(line string) bool {
+	return regexp.MustCompile(`^process \d+ sshd(-session)?: `).MatchString(line)
+}
 
 // quiet waits until nothing of builds is left on a host: its solver may stay, as may its files, but no step, no agent, no mount. What sshd
 // has for a connection ends when its kernel gives up that one, which is not for mab to say.

@@ -158,11 +158,11 @@ func NewEntry(name, address string) (Entry, error) {
 }
 
 // name is what an endpoint is called that nobody gave a name.
-func (at Endpoint) name() string {
-	if host := strings.ToLower(at.Host); names.MatchString(host) && host != Local {
+func (e Endpoint) name() string {
+	if host := strings.ToLower(e.Host); names.MatchString(host) && host != Local {
 		return host
 	}
-	return at.String()
+	return e.String()
 }
 
 const tlsHint = "mutual TLS takes ca, cert and key, PEM files, and servername where the certificate has another name: tcp://HOST:PORT?ca=FILE&cert=FILE&key=FILE"
