@@ -45,6 +45,8 @@ func (l *lab) connect(hello string) (*agent, agentAnswer) {
 	line := slices.Concat(l.program, []string{"agent", "connect"})
 	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env, cmd.Dir = l.env, l.dir
+	attr := l.attr
+	cmd.SysProcAttr = &attr
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		l.t.Fatal(err)
@@ -201,6 +203,35 @@ func TestAgent(t *testing.T) {
 		}
 		a.ended(t)
 	})
+}
+
+// TestAgentRefused: what the machine does not allow goes to the coordinator, with the mend.
+func TestAgentRefused(t *testing.T) {
+	for _, test := range []struct {
+		rule       string
+		lab        func(*testing.T) *userLab
+		want, hint string
+	}{
+		{"no user namespaces", func(t *testing.T) *userLab {
+			l := newUserLab(t, enoughIDs, `[ "$(cat /proc/self/uid_map | wc -l)" = 2 ] && echo 0 > /proc/sys/user/max_user_namespaces`)
+			ids := []syscall.SysProcIDMap{{Size: 1}, {ContainerID: 1, HostID: 1, Size: 100000}}
+			l.attr = syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, GidMappingsEnableSetgroups: true}
+			return l
+		}, "user.max_user_namespaces is 0", "sudo sysctl -w user.max_user_namespaces=15000"},
+		{"no place for the cache", func(t *testing.T) *userLab {
+			l := newUserLab(t, enoughIDs)
+			l.env = append(l.env, "MAB_ROOT=/usr/mab", "MAB_RUNTIME_DIR=/usr/mab")
+			return l
+		}, "permission denied", "SetEnv MAB_ROOT=DIR"},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			a, answer := test.lab(t).connect(`{"protocol":1}`)
+			a.ended(t)
+			if !strings.Contains(answer.Error, test.want) || !strings.Contains(answer.Hint, test.hint) {
+				t.Errorf("got %+v, want %q and %q", answer, test.want, test.hint)
+			}
+		})
+	}
 }
 
 // TestAgentPurge takes everything off a machine, as a plain user whose cache has files of other ids.
