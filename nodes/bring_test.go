@@ -24,6 +24,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/nodes/link"
 )
 
 // TestMain is the mab that is brought to machines, if it is called as that.
@@ -494,5 +495,28 @@ func TestArchitectures(t *testing.T) {
 		if got, ok := nodes.ArchOf(name); got != want || ok != (want != "") {
 			t.Errorf("%s is %q (%v), want %q", name, got, ok, want)
 		}
+	}
+}
+
+func TestErrorsShowNoScript(t *testing.T) {
+	const line = "exec sh -c 'a \"script\"'"
+	lost := &link.LostError{Host: "pi", Address: "pi@192.0.2.1:22", Err: errors.New("no answer")}
+	for _, test := range []struct {
+		err  error
+		want string
+	}{
+		{lost, lost.Error()},
+		{fmt.Errorf("running %q on pi: %w", line, lost), lost.Error()},
+		{fmt.Errorf("running %q on pi: %w", line, context.Canceled), "context canceled"},
+		{&link.ExitError{Line: line, Code: 3, Stderr: "x"}, "it ended with exit code 3"},
+		{&link.ExitError{Line: line, Code: -1, Signal: "KILL"}, "it ended with signal KILL"},
+		{io.EOF, "EOF"},
+	} {
+		if got := nodes.Brief(line, test.err); got == nil || got.Error() != test.want {
+			t.Errorf("%v became %v, want %q", test.err, got, test.want)
+		}
+	}
+	if err := nodes.Brief(line, nil); err != nil {
+		t.Error(err)
 	}
 }

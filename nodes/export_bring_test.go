@@ -39,6 +39,9 @@ func Lines() []string {
 // ArchOf is archOf.
 func ArchOf(machine string) (string, bool) { return archOf(machine) }
 
+// Brief is brief.
+func Brief(line string, err error) error { return brief(line, err) }
+
 type nowhere struct{}
 
 func (nowhere) DialUnix(context.Context, string) (net.Conn, error) { return nil, net.ErrClosed }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mab-build/mab/nodes/link"
@@ -74,22 +75,42 @@ type overLink struct{ link *link.Link }
 
 // Run runs a command to its end.
 func (o overLink) Run(ctx context.Context, line string, stdin io.Reader, stdout, stderr io.Writer) error {
-	err := o.link.Run(ctx, link.Command{Line: line, Stdin: stdin, Stdout: stdout, Stderr: stderr})
-	var exit *link.ExitError
-	if !errors.As(err, &exit) {
-		return err
-	}
-	if exit.Signal != "" {
-		return &exitError{"signal " + exit.Signal}
-	}
-	return &exitError{"exit code " + strconv.Itoa(exit.Code)}
+	return brief(line, o.link.Run(ctx, link.Command{Line: line, Stdin: stdin, Stdout: stdout, Stderr: stderr}))
 }
 
 // Open starts a command.
 func (o overLink) Open(ctx context.Context, line string) (net.Conn, error) {
 	s, err := o.link.Open(ctx, line)
 	if err != nil {
-		return nil, err
+		return nil, brief(line, err)
 	}
-	return s, nil
+	return stream{s, line}, nil
+}
+
+// stream is a command as a connection.
+type stream struct {
+	*link.Stream
+	line string
+}
+
+// Read reads what the command writes.
+func (s stream) Read(b []byte) (int, error) {
+	n, err := s.Stream.Read(b)
+	return n, brief(s.line, err)
+}
+
+// brief has an error not show the command line, which is a script that nobody wants to see.
+func brief(line string, err error) error {
+	var exit *link.ExitError
+	if errors.As(err, &exit) {
+		how := "exit code " + strconv.Itoa(exit.Code)
+		if exit.Signal != "" {
+			how = "signal " + exit.Signal
+		}
+		return &exitError{how}
+	}
+	for err != nil && strings.Contains(err.Error(), strconv.Quote(line)) {
+		err = errors.Unwrap(err)
+	}
+	return err
 }

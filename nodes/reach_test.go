@@ -70,7 +70,7 @@ func TestReachFails(t *testing.T) {
 	for url, want := range map[string]string{
 		"local":        `node "n": "local" is no other machine`,
 		"ftp://a":      `node "n": `,
-		"unix:///none": `node "n": unix:///none: connect: `,
+		"unix:///none": `node "n": unix:///none: `,
 	} {
 		_, err := nodes.Reach(t.Context(), nodes.Entry{Name: "n", URL: url}, nodes.Config{})
 		if err == nil || !strings.Contains(err.Error(), want) {
