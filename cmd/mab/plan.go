@@ -17,6 +17,7 @@ import (
 type planCommand struct {
 	*options
 	request coordinator.Request
+	farm    nodeOptions
 	json    bool
 }
 
@@ -37,6 +38,7 @@ steps run natively, under QEMU, or run nothing. Nothing is built.`,
 		},
 	}
 	requestFlags(cmd.Flags(), &p.request)
+	nodeFlags(cmd.Flags(), &p.farm)
 	ignoredFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&p.json, "json", false, "print the plan as JSON")
 	return cmd
@@ -49,7 +51,13 @@ func (p *planCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	list, reach, err := p.nodes(&p.farm)
+	if err != nil {
+		return err
+	}
 	c := coordinator.New(coordinator.Config{
+		Nodes:  list,
+		Reach:  reach,
 		Attach: attach,
 		Note:   func(text string) { p.note("%s", text) },
 	})
