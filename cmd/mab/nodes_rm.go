@@ -50,7 +50,7 @@ func (n *nodesRemoveCommand) run(ctx context.Context, named string) error {
 	if err != nil {
 		return err
 	}
-	if n.purge {
+	if done.Purged {
 		reach, err := n.reaching(&n.nodeOptions)
 		if err != nil {
 			return err
@@ -62,6 +62,9 @@ func (n *nodesRemoveCommand) run(ctx context.Context, named string) error {
 			return err
 		}
 		n.note("nothing of mab is on %s any more", e.Name)
+	}
+	if n.purge && !done.Purged {
+		n.note("mab has put nothing on %s", e.Name)
 	}
 	if done.Forgotten {
 		if _, err := nodeList().Remove(ctx, e.Name); err != nil {
@@ -88,14 +91,20 @@ func (n *nodesRemoveCommand) understand(named string) (nodes.Entry, removal, err
 		return nodes.Entry{}, removal{}, err
 	}
 	e, err := nodes.Find(saved, named)
+	if err != nil {
+		return nodes.Entry{}, removal{}, err
+	}
+	at, err := nodes.ParseURL(e.URL)
 	known := slices.Contains(saved, e)
 	switch {
 	case err != nil:
 		return nodes.Entry{}, removal{}, err
-	case e.URL == nodes.Local:
+	case at.Kind == nodes.Local:
 		return wrong("it is this machine", "to build without it name the others: mab build --node NAME")
+	case !known && at.Kind != nodes.SSH:
+		return wrong("it is not saved, and mab puts nothing there", "the saved ones: mab nodes ls")
 	case !known && !n.purge:
 		return wrong("it is not saved", "the saved ones: mab nodes ls; to take mab off a machine: mab nodes rm --purge "+named)
 	}
-	return e, removal{Entry: e, Forgotten: known, Purged: n.purge}, nil
+	return e, removal{Entry: e, Forgotten: known, Purged: n.purge && at.Kind == nodes.SSH}, nil
 }
