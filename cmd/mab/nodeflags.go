@@ -35,7 +35,7 @@ func nodeFlags(flags *pflag.FlagSet, n *nodeOptions) {
 // reachFlags binds those of a command that names its nodes otherwise.
 func reachFlags(flags *pflag.FlagSet, n *nodeOptions) {
 	flags.BoolVar(&n.reach.AcceptNewHostKey, "accept-new-host-key", false, "take the key of a host that was never seen, and remember it")
-	flags.DurationVar(&n.reach.Timeout, "connect-timeout", 0, "how `long` a node may take to answer (default ConnectTimeout of ssh_config, else 10s)")
+	flags.DurationVar(&n.reach.Timeout, "connect-timeout", 0, "give a node this `time` to answer (default ConnectTimeout of ssh_config, else 10s)")
 }
 
 // nodes returns the nodes that are to be used, in order, and how they are reached.

@@ -32,7 +32,7 @@ Nothing is saved of a node that cannot be reached, unless with --no-check.`,
 		RunE: func(cmd *cobra.Command, args []string) error { return n.run(cmd.Context(), args[0], args[1]) },
 	}
 	flags := cmd.Flags()
-	flags.IntVar(&n.entry.Slots, "slots", 0, "how `many` platforms it builds at once (default as many as it has CPUs, at most 4)")
+	flags.IntVar(&n.entry.Slots, "slots", 0, "the `number` of platforms that it builds at once (default as many as it has CPUs, at most 4)")
 	flags.StringVar(&n.entry.TLS.CA, "tlscacert", "", "the CA that signed the solver's certificate, a PEM `file`")
 	flags.StringVar(&n.entry.TLS.Cert, "tlscert", "", "certificate of this client, a PEM `file`")
 	flags.StringVar(&n.entry.TLS.Key, "tlskey", "", "its key, a PEM `file`")
