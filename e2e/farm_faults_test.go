@@ -121,7 +121,7 @@ func TestFarmFaults(t *testing.T) {
 		t.Run("in a step/"+f.name, func(t *testing.T) {
 			l := l.on(t)
 			ref := registry(t) + "/faults/app:1"
-			const write = pause + " && head -c 3000000 /dev/urandom > /noise"
+			const write = pause + " && dd if=/dev/urandom of=/noise bs=100000 count=30"
 			build := l.start(append(l.farmBuild(ref, "linux/amd64", l.archContext(t.Name(), write)), l.node("one", "two")...)...)
 			h := l.halted(build, "one", "two")
 			began := time.Now()
@@ -143,7 +143,7 @@ func TestFarmFaults(t *testing.T) {
 		t.Run("in a step and there is no other/"+f.name, func(t *testing.T) {
 			l := l.on(t)
 			ref := registry(t) + "/faults/none:1"
-			const write = pause + " && head -c 3000000 /dev/urandom > /noise"
+			const write = pause + " && dd if=/dev/urandom of=/noise bs=100000 count=30"
 			build := l.start(append(l.farmBuild(ref, "linux/amd64", l.archContext(t.Name(), write)), l.node("one")...)...)
 			h := l.halted(build, "one")
 			defer f.undo(t, h)
