@@ -63,7 +63,7 @@ type Solve struct {
 	// would have in one solve for all. Nil: those of the request.
 	Whole []platforms.Platform
 	// SplitCaches has each platform of the solve write a cache of its own, in a tag or a directory that is named after it beside or in the one
-	// that the request names, and read those of the whole, and what is there under the name itself. Caches inside images stay what they are.
+	// that the request names. What is read are always both. Caches inside images stay what they are.
 	SplitCaches bool
 	// Decide is asked once, when the graphs are known. Nil: go on.
 	Decide Decide
@@ -173,7 +173,7 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 
 // see looks at what is shown.
 func (s *Solve) see(status *client.SolveStatus) {
-	s.soften(status)
+	soften(status)
 	s.evidence.see(status)
 	s.count.see(status)
 }

@@ -51,14 +51,14 @@ func (s *Solve) partAttrs(e Export) map[string]string {
 	return out
 }
 
-// splitCaches has each platform's cache be written to a place of its own, and those of all platforms be read. Whoever builds a platform
-// writes it, so that no node overwrites what another wrote.
+// splitCaches has those of all platforms be read, which several nodes may have written, and each platform's cache be written to a place of its
+// own where several nodes write now. Whoever builds a platform writes it, so that no node overwrites what another wrote.
 func (s *Solve) splitCaches(imports, exports []client.CacheOptionsEntry) (from, to []client.CacheOptionsEntry, err error) {
-	if !s.SplitCaches {
-		return imports, exports, nil
-	}
 	for _, e := range imports {
 		from = append(from, splitImport(e, s.whole())...)
+	}
+	if !s.SplitCaches {
+		return from, exports, nil
 	}
 	for _, e := range exports {
 		list, err := splitExport(e, s.Request.Platforms)
@@ -122,10 +122,7 @@ func splitImport(e client.CacheOptionsEntry, list []platforms.Platform) []client
 
 // soften has a cache that was not written yet be told of, but not as an error: of those that are read for several platforms, it is seldom that
 // all are there. The words are BuildKit's.
-func (s *Solve) soften(status *client.SolveStatus) {
-	if !s.SplitCaches {
-		return
-	}
+func soften(status *client.SolveStatus) {
 	for _, v := range status.Vertexes {
 		if v.Completed == nil || !strings.HasPrefix(v.Name, "importing cache manifest from ") || !strings.HasSuffix(v.Error, ": not found") {
 			continue

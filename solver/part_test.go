@@ -72,8 +72,9 @@ func TestSplitCaches(t *testing.T) {
 		{rule: "where there is none BuildKit says so", from: "type=local,src=" + root + "/empty", part: []string{"linux/amd64"}, wantFrom: "local:/empty"},
 		{rule: "what is inside the image stays", to: "type=inline", part: []string{"linux/amd64", "linux/arm64"}, wantTo: "inline"},
 		{rule: "without platforms nothing is split", to: "r.example/c", wantTo: "registry:r.example/c"},
-		{rule: "nor if it is not wanted", from: "r.example/c", to: "r.example/c", part: []string{"linux/arm64"}, unsplit: true,
-			wantFrom: "registry:r.example/c", wantTo: "registry:r.example/c"},
+		{rule: "where one node writes all, it is one, but all are read", from: "r.example/c:1", to: "r.example/c", part: []string{"linux/arm64"}, unsplit: true,
+			wantFrom: "registry:r.example/c:1 registry:r.example/c:1-linux-amd64 registry:r.example/c:1-linux-arm64 registry:r.example/c:1-linux-arm-v7",
+			wantTo:   "registry:r.example/c"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			request := solver.Request{Context: root, Platforms: list(t, test.part...)}
@@ -154,19 +155,17 @@ func TestMissingCaches(t *testing.T) {
 	now := time.Now()
 	for _, test := range []struct {
 		rule, name, err string
-		split           bool
 		want            string
 		logs            int
 	}{
-		{"one that was not written yet", "importing cache manifest from r.example/c:1-linux-arm64", missing, true, "", 1},
-		{"one that cannot be reached", "importing cache manifest from r.example/c:1", "dial tcp: no such host", true, "dial tcp: no such host", 0},
-		{"what is no cache", "[1/2] FROM r.example/c", missing, true, missing, 0},
-		{"where they are not split", "importing cache manifest from r.example/c:1-linux-arm64", missing, false, missing, 0},
+		{"one that was not written yet", "importing cache manifest from r.example/c:1-linux-arm64", missing, "", 1},
+		{"one that cannot be reached", "importing cache manifest from r.example/c:1", "dial tcp: no such host", "dial tcp: no such host", 0},
+		{"what is no cache", "[1/2] FROM r.example/c", missing, missing, 0},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			vertex := &client.Vertex{Digest: digest.FromString("a"), Name: test.name, Error: test.err, Started: &now, Completed: &now}
 			status := &client.SolveStatus{Vertexes: []*client.Vertex{vertex}}
-			(&solver.Solve{SplitCaches: test.split}).See(status)
+			(&solver.Solve{}).See(status)
 			if vertex.Error != test.want || len(status.Logs) != test.logs {
 				t.Errorf("got %q and %d lines", vertex.Error, len(status.Logs))
 			}
