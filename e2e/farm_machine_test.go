@@ -21,7 +21,8 @@ import (
 // TestFarmArm64: a machine with another CPU and kernel that has nothing but sshd becomes a node.
 func TestFarmArm64(t *testing.T) {
 	need(t, "qemu-system-aarch64", "apt-get", "dpkg-deb", "mke2fs")
-	program := release(t, "arm64")
+	programs, err := filepath.Abs(filepath.Dir(release(t, "arm64")))
+	sound(t, err)
 	image, err := vm.Build(t.Context(), bases.Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -48,9 +49,9 @@ func TestFarmArm64(t *testing.T) {
 	sound(t, os.Mkdir(ssh, 0o700))
 	sound(t, os.WriteFile(filepath.Join(ssh, "id_ed25519"), m.ClientKey(), 0o600))
 	sound(t, os.WriteFile(filepath.Join(ssh, "known_hosts"), []byte(m.KnownHosts()), 0o600))
-	l.env = append(l.env, "HOME="+home, "SSH_AUTH_SOCK=", "MAB_NODES=", "MAB_NODES_FILE="+filepath.Join(l.root, "nodes.toml"), "MAB_DIST="+filepath.Dir(program))
+	l.env = append(l.env, "HOME="+home, "SSH_AUTH_SOCK=", "MAB_NODES=", "MAB_NODES_FILE="+filepath.Join(l.root, "nodes.toml"), "MAB_DIST="+programs)
 	f := &farmLab{lab: l}
-	t.Run("it is added", func(t *testing.T) {
+	if !t.Run("it is added", func(t *testing.T) {
 		l := f.on(t)
 		began := time.Now()
 		l.must("nodes", "add", "vm", "ssh://root@"+m.Addr())
@@ -61,7 +62,9 @@ func TestFarmArm64(t *testing.T) {
 				t.Errorf("no %s in %s", word, text)
 			}
 		}
-	})
+	}) {
+		return
+	}
 	const two = "linux/amd64,linux/arm64"
 	t.Run("each platform where it is native", func(t *testing.T) {
 		l := f.on(t)
@@ -85,7 +88,7 @@ func TestFarmArm64(t *testing.T) {
 		l := f.on(t)
 		ref := registry(t) + "/vm/cut:1"
 		build := l.start(l.farmBuild(ref, two, l.archContext("cut", "sleep 5"))...)
-		guestRuns(t, m, "sleep 5")
+		guestRuns(build, m, "sleep 5")
 		out, err := m.SSH(t.Context(), "sh", "-c", `kill -9 $(pgrep -f 'mab.* agent connect') $(pgrep -f ' serve')`)
 		if err != nil || out.Code != 0 {
 			t.Fatalf("%v %+v", err, out)
@@ -107,11 +110,11 @@ func TestFarmArm64(t *testing.T) {
 			t.Errorf("it was built by %s", got)
 		}
 	})
-	t.Run("it is killed, and nothing may take its place", func(t *testing.T) {
+	t.Run("it is killed and nothing may take its place", func(t *testing.T) {
 		l := f.on(t)
 		ref := registry(t) + "/vm/killed:1"
 		build := l.start(l.farmBuild(ref, two, "--strategy", "native", l.archContext("killed", "sleep 5"))...)
-		guestRuns(t, m, "sleep 5")
+		guestRuns(build, m, "sleep 5")
 		sound(t, m.Close())
 		out := build.within(routed)
 		if out.code != 4 || out.stdout != "" {
@@ -122,7 +125,7 @@ func TestFarmArm64(t *testing.T) {
 			t.Errorf("%s was written", ref)
 		}
 	})
-	t.Run("it is off, and emulation takes its place", func(t *testing.T) {
+	t.Run("it is off and emulation takes its place", func(t *testing.T) {
 		l := f.on(t)
 		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/off:1", two, l.archContext("off", ""))...), two)
 		if got := l.where()["linux/arm64"]; got != "local emulated" {
@@ -131,11 +134,15 @@ func TestFarmArm64(t *testing.T) {
 	})
 }
 
-// guestRuns waits until a process whose command line has a text runs in the machine.
-func guestRuns(t *testing.T, m *vm.Machine, text string) {
+// guestRuns waits until a process of a build whose command line has a text runs in the machine.
+func guestRuns(build *running, m *vm.Machine, text string) {
+	t := build.t
 	t.Helper()
 	eventually(t, 90*time.Second, fmt.Sprintf("%q runs in the machine", text), func() bool {
 		out, err := m.SSH(t.Context(), "pgrep", "-f", "["+text[:1]+"]"+text[1:])
+		if _, born := stat(build.cmd.Process.Pid); born == 0 {
+			t.Fatalf("the build ended: %s", build.wait().stderr)
+		}
 		return err == nil && out.Code == 0
 	})
 }
