@@ -69,7 +69,7 @@ func TestFarmArm64(t *testing.T) {
 	t.Run("each platform where it is native", func(t *testing.T) {
 		l := f.on(t)
 		platforms := two + ",linux/arm/v7"
-		ref := l.pushed(l.farmBuild(registry(t)+"/vm/app:1", platforms, l.context(arm64Every(t)))...)
+		ref := l.pushed(l.farmBuild(registry(t)+"/vm/app:1", platforms, "--strategy=native", l.context(arm64Every(t)))...)
 		index := pull(t, ref)
 		got := map[string]string{}
 		for _, p := range strings.Split(platforms, ",") {
@@ -105,7 +105,7 @@ func TestFarmArm64(t *testing.T) {
 	})
 	t.Run("it comes back", func(t *testing.T) {
 		l := f.on(t)
-		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/back:1", two, l.archContext("back", ""))...), two)
+		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/back:1", two, "--strategy=native", l.archContext("back", ""))...), two)
 		if got := l.where()["linux/arm64"]; got != "vm native" {
 			t.Errorf("it was built by %s", got)
 		}
