@@ -50,6 +50,9 @@ type layout struct {
 // insecureAttr is BuildKit's setting of an image output that allows plain HTTP and unknown certificates.
 const insecureAttr = "registry.insecure"
 
+// inlineAttr is BuildKit's setting of a layout that makes attestations which only images in a registry have by default parts of it.
+const inlineAttr = "attestation-inline"
+
 // engineAttr is buildx's setting of a docker output that names the docker context of the engine.
 const engineAttr = "context"
 

@@ -89,6 +89,7 @@ func (s *share) addTree(e *solver.Export) error {
 
 // divert has an image come here as blobs, in a directory of its own: two nodes may send the same blob at once.
 func (d *delivery) divert(e *solver.Export, s *share) error {
+	pushed := e.Blobs == ""
 	if d.staging == "" {
 		if err := d.stage(); err != nil {
 			return err
@@ -104,6 +105,10 @@ func (d *delivery) divert(e *solver.Export, s *share) error {
 		delete(e.Attrs, name)
 	}
 	e.Attrs["tar"] = "false"
+	if pushed {
+		// What is pushed has its provenance with it, and is the same whichever way it takes.
+		e.Attrs[inlineAttr] = "true"
+	}
 	return nil
 }
 

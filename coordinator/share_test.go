@@ -161,7 +161,7 @@ func TestShares(t *testing.T) {
 		tree(t)
 		d, list := shares(t, io.Discard, true, 1, "type=registry")
 		e := list[0].Exports()[0]
-		if e.Type != "oci" || e.Blobs == "" || e.Attrs["push"] != "" || e.Attrs["push-by-digest"] != "" {
+		if e.Type != "oci" || e.Blobs == "" || e.Attrs["push"] != "" || e.Attrs["push-by-digest"] != "" || e.Attrs["attestation-inline"] != "true" {
 			t.Errorf("got %+v", e)
 		}
 		if err := errors.Join(list[0].Discard(), d.Close()); err != nil {
