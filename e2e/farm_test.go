@@ -348,7 +348,7 @@ func farmPurge(l *farmLab) {
 			l.t.Fatal(err)
 		}
 		files = slices.DeleteFunc(files, func(path string) bool { return strings.HasPrefix(path, "home/pi") })
-		if diff := cmp.Diff([]string{}, files); diff != "" {
+		if diff := cmp.Diff([]string(nil), files); diff != "" {
 			l.t.Errorf("files on %s (-want +got):\n%s", name, diff)
 		}
 	}
