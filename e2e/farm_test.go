@@ -348,8 +348,8 @@ func farmPurge(l *farmLab) {
 			l.t.Fatal(err)
 		}
 		files = slices.DeleteFunc(files, func(path string) bool { return strings.HasPrefix(path, "home/pi") })
-		if diff := cmp.Diff([]string(nil), files); diff != "" {
-			l.t.Errorf("files on %s (-want +got):\n%s", name, diff)
+		if len(files) > 0 {
+			l.t.Errorf("files on %s: %q", name, files)
 		}
 	}
 	for _, n := range decode[[]listed](l.t, l.must("nodes", "ls", "--json")) {
