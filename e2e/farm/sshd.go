@@ -19,6 +19,7 @@ AuthorizedKeysFile /run/farm/authorized_keys
 AuthenticationMethods publickey
 PermitRootLogin prohibit-password
 UsePAM no
+Subsystem sftp internal-sftp
 UseDNS no
 PidFile none
 LogLevel VERBOSE
