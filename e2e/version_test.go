@@ -94,7 +94,7 @@ func TestStateVersions(t *testing.T) {
 			t.Errorf("it is stamped %q, not %q", got, own)
 		}
 		eventually(t, 10*time.Second, "the old cache is gone", func() bool {
-			left, err := filepath.Glob(filepath.Join(l.root, "old-*"))
+			left, err := filepath.Glob(filepath.Join(l.root, "solver.old-*"))
 			return err == nil && len(left) == 0
 		})
 		if out := build(t); !strings.Contains(out.stderr, "CACHED") || strings.Contains(out.stderr, "mab: note: the cache in") {

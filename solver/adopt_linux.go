@@ -15,8 +15,9 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// asidePrefix begins the names of directories in a root that hold a cache nobody reads any more.
-const asidePrefix = "old-"
+// asidePrefix begins the names of directories in a root that hold a cache nobody reads any more. No user calls a directory so: a root may
+// be one that has other things in it.
+const asidePrefix = "solver.old-"
 
 // sweep removes what was set aside, now or before; finish ends that, and the next start goes on with it. It must be called with the
 // lock held.

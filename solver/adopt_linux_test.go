@@ -99,7 +99,7 @@ func TestAdoptInterrupted(t *testing.T) {
 	if _, err := adopt(over, t, root); !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v", err)
 	}
-	left, err := filepath.Glob(filepath.Join(root, "old-*", "*"))
+	left, err := filepath.Glob(filepath.Join(root, "solver.old-*", "*"))
 	if err != nil || len(left) != 2 {
 		t.Fatalf("error %v, set aside: %q", err, left)
 	}

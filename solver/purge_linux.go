@@ -15,13 +15,15 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mab-build/mab/sandbox"
 )
 
 // ownNames are the names of what a state has in its directories, or, where they end so, how those begin.
 var ownNames = []string{
-	"cache.db", "claims", "configs", "emulators", "history.db", "history.jsonl*", "old-*", "runc", "runc-*", "scores.json*", "settled",
-	"solver.*", "start.lock", "tmp", "unsettled", "use.lock", "version*",
+	"cache.db", "claims", "configs", "emulators", "history.db", "history.jsonl*", "known-nodes.json", ".known-nodes-*", "near.sock", "runc", "runc-*",
+	"scores.json*", "settled", "solver.*", "start.lock", "tmp", "unsettled", "use.lock", "version", "version.new",
 }
 
 // isOwn reports whether a name in a state's directories is mab's.
@@ -39,7 +41,7 @@ func Purge(ctx context.Context, s State, force bool) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Lstat(state.Root); errors.Is(err, fs.ErrNotExist) {
+	if !state.begun() {
 		return nil
 	}
 	lock, err := lockStarts(ctx, state)
@@ -64,6 +66,14 @@ func Purge(ctx context.Context, s State, force bool) error {
 		return err
 	}
 	return sweepInside(ctx, state)
+}
+
+// begun reports whether a solver was ever started in a state. Where none was, a tmp is somebody else's.
+func (s State) begun() bool {
+	return slices.ContainsFunc([]string{s.lock(), s.Log(), s.start()}, func(path string) bool {
+		_, err := os.Lstat(path)
+		return err == nil
+	})
 }
 
 // UsedError is a solver that somebody needs.
@@ -122,8 +132,8 @@ func Sweep(ctx context.Context, s State) error {
 				failed = errors.Join(failed, err)
 			}
 		}
-		// What somebody else has put there stays, and so does a directory that the system made.
-		_ = os.Remove(dir)
+		// What somebody else has put there stays, and so does a directory that the system made, or that is a link of somebody's.
+		_ = unix.Rmdir(dir)
 	}
 	if failed != nil {
 		return fmt.Errorf("removing the solver's state: %w", failed)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,7 +21,8 @@ func TestPurge(t *testing.T) {
 		want   []string
 	}{
 		{"all of a state goes, the directory, too", nil, nil},
-		{"what is not mab's stays", []string{"letters", "runcible"}, []string{"letters", "runcible"}},
+		{"what is not mab's stays", []string{"letters", "old-letters", "runcible", "versions"}, []string{"letters", "old-letters", "runcible", "versions"}},
+		{"what a solver that was killed leaves goes", []string{"near.sock", "solver.sock", "version.new"}, nil},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			state := occupied(t, 1)
@@ -53,6 +55,54 @@ func TestPurge(t *testing.T) {
 			}
 			if err := solver.Purge(t.Context(), solver.State{Root: filepath.Join(state.Root, "none")}, false); err != nil {
 				t.Errorf("where nothing is: %v", err)
+			}
+		})
+	}
+}
+
+func TestPurgeSparesOthers(t *testing.T) {
+	for _, test := range []struct {
+		rule string
+		// used is whether a solver ran there.
+		used bool
+		root string
+		want []string
+	}{
+		{"a directory that no solver ever had stays as it is", false, "", []string{"claims", "tmp", "version"}},
+		{"a link that somebody made to the directory stays", true, "link", []string{"letters"}},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			dir := t.TempDir()
+			state := solver.State{Root: filepath.Join(dir, "real")}
+			names := test.want
+			if test.used {
+				names = append(slices.Clone(names), "solver.lock", "version")
+			}
+			err := os.Mkdir(state.Root, 0o700)
+			for _, name := range names {
+				err = errors.Join(err, os.WriteFile(filepath.Join(state.Root, name), []byte("format 1\n"), 0o600))
+			}
+			there := state.Root
+			if test.root != "" {
+				state.Root = filepath.Join(dir, test.root)
+				err = errors.Join(err, os.Symlink(there, state.Root))
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := solver.Purge(t.Context(), state, false); err != nil {
+				t.Fatal(err)
+			}
+			var left []string
+			entries, err := os.ReadDir(state.Root)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, e := range entries {
+				left = append(left, e.Name())
+			}
+			if diff := cmp.Diff(test.want, left); diff != "" {
+				t.Errorf("want -, left +:\n%s", diff)
 			}
 		})
 	}
