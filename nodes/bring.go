@@ -4,7 +4,6 @@ package nodes
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -14,6 +13,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
@@ -63,33 +63,41 @@ func choose(programs []program, f facts) (program, error) {
 		fmt.Sprintf("put the release's mab-linux-%s beside the running mab, or name the directory that has it with MAB_DIST", arch)}
 }
 
+// bringWait is how long nothing of bringing may go on. What was sent last may be on its way for long, and be written to a slow disk then.
+const bringWait = 3 * time.Minute
+
 // bring sends a program to a machine, where it puts itself into its place.
 func bring(ctx context.Context, to carrier, p program, packed bool) error {
 	token := make([]byte, 8)
 	_, _ = rand.Read(token)
 	r, w := io.Pipe()
-	var stdout, stderr bytes.Buffer
+	stdout, stderr := &said{most: maxNoise}, &said{most: maxNoise}
 	var refused error
 	var sent string
-	group, both := errgroup.WithContext(ctx)
+	waiting, patience := withPatience(ctx, bringWait)
+	defer patience.end()
+	group, both := errgroup.WithContext(waiting)
 	group.Go(func() error {
-		refused = to.Run(both, bringLine(p, hex.EncodeToString(token), packed), r, &stdout, &stderr)
+		refused = to.Run(both, bringLine(p, hex.EncodeToString(token), packed), r, stdout, stderr)
 		// Who still writes must not wait for ever.
 		_ = r.CloseWithError(errEnded)
 		return nil
 	})
 	group.Go(func() (err error) {
-		sent, err = send(both, w, p, packed)
+		sent, err = send(func() error { patience.on(); return both.Err() }, w, p, packed)
 		_ = w.CloseWithError(err)
 		if errors.Is(err, errEnded) {
 			return nil
 		}
 		return err
 	})
-	if err := group.Wait(); err != nil {
-		return err
-	}
+	err := group.Wait()
 	switch {
+	case ctx.Err() == nil && waiting.Err() != nil:
+		return trouble{fmt.Errorf("bringing mab: nothing of it went on for %s%s", bringWait, after(tidy(stderr.String(), stdout.String()))),
+			"see whether its disk and its shell answer: ssh HOST df"}
+	case err != nil:
+		return err
 	case sent != "" && sent != p.digest:
 		digests{}.forget(p.path)
 		return fmt.Errorf("bringing mab: %q was changed meanwhile", p.path)
@@ -101,15 +109,15 @@ func bring(ctx context.Context, to carrier, p program, packed bool) error {
 
 var errEnded = errors.New("the node's side has ended")
 
-// send writes the program, packed or as it is, and returns the digest of what it read.
-func send(ctx context.Context, w io.Writer, p program, packed bool) (string, error) {
+// send writes the program, packed or as it is, and returns the digest of what it read. It ends once check fails, which is called often.
+func send(check func() error, w io.Writer, p program, packed bool) (string, error) {
 	f, err := os.Open(p.path)
 	if err != nil {
 		return "", fmt.Errorf("bringing mab: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	sum := sha256.New()
-	from := io.TeeReader(&interruptible{ctx.Err, f}, sum)
+	from := io.TeeReader(&interruptible{check, f}, sum)
 	if !packed {
 		_, err = io.Copy(w, from)
 	} else {

@@ -4,13 +4,14 @@ package nodes
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,8 +115,11 @@ func (b *brought) connect(ctx context.Context) (_ net.Conn, err error) {
 	// One that ends at once reads nothing; it says why.
 	_ = conn.SetDeadline(time.Now().Add(b.cfg.timeout()))
 	_, _ = conn.Write(append(hello, '\n'))
-	for {
+	for first := true; ; first = false {
 		answer, err := l.answer()
+		if !first && errors.Is(err, os.ErrDeadlineExceeded) && ctx.Err() == nil {
+			return nil, trouble{fmt.Errorf("the mab there did not get the solver to run within %s", startWait), "read why: mab nodes logs " + b.name}
+		}
 		if err != nil {
 			return nil, b.explain(ctx, err, l.noise.String(), stderrOf(conn))
 		}
@@ -126,7 +130,9 @@ func (b *brought) connect(ctx context.Context) (_ net.Conn, err error) {
 			b.used.Store(true)
 			return &joined{Conn: conn, r: l.r}, conn.SetDeadline(time.Time{})
 		}
-		_ = conn.SetDeadline(time.Now().Add(startWait))
+		if first {
+			_ = conn.SetDeadline(time.Now().Add(startWait))
+		}
 	}
 }
 
@@ -139,6 +145,7 @@ func (e *absentError) Error() string { return "there is no mab" }
 type unsaidError struct{ err error }
 
 func (e *unsaidError) Error() string { return e.err.Error() }
+func (e *unsaidError) Unwrap() error { return e.err }
 
 // answer returns what the node's mab says next, an *unsaidError if that is nothing. An answer that is an error is one.
 func (l *listener) answer() (Answer, error) {
@@ -212,30 +219,54 @@ func (j *joined) Read(b []byte) (int, error) { return j.r.Read(b) }
 // ask runs a command of mab agent to its end, and returns its answer.
 func (b *brought) ask(ctx context.Context, args string) (Answer, error) {
 	for first := true; ; first = false {
-		list, err := b.programs()
-		if err != nil {
-			return Answer{}, err
-		}
-		var stdout, stderr bytes.Buffer
-		err = b.Run(ctx, runLine(list, args), nil, &stdout, &stderr)
-		l := &listener{r: bufio.NewReader(&stdout)}
-		answer, said := l.answer()
+		answer, err := b.askOnce(ctx, args)
 		var absent *absentError
-		var lost interface{ Lost() bool }
 		switch {
-		case errors.As(said, &absent) && b.used.Load():
+		case errors.As(err, &absent) && b.used.Load():
 			return Answer{}, nil
-		case errors.As(said, &absent) && first:
+		case errors.As(err, &absent) && first:
 			if err := b.bring(ctx, absent.facts); err != nil {
 				return Answer{}, err
 			}
-		case errors.As(err, &lost):
-			return Answer{}, err
-		case said != nil:
-			return Answer{}, b.explain(ctx, said, l.noise.String(), stderr.String())
 		default:
 			return answer, err
 		}
+	}
+}
+
+// askOnce is ask, which fails with an *absentError where there is no mab. Once that answers it has the time that it needs.
+func (b *brought) askOnce(ctx context.Context, args string) (Answer, error) {
+	list, err := b.programs()
+	if err != nil {
+		return Answer{}, err
+	}
+	waiting, patience := withPatience(ctx, b.cfg.timeout())
+	defer patience.end()
+	stdout, stderr := &said{most: maxHello, answered: patience.forGood}, &said{most: maxNoise}
+	err = b.Run(waiting, runLine(list, args), nil, stdout, stderr)
+	var lost interface{ Lost() bool }
+	if errors.As(err, &lost) {
+		return Answer{}, err
+	}
+	l := &listener{r: bufio.NewReader(strings.NewReader(stdout.String()))}
+	answer, failed := l.answer()
+	if failed != nil {
+		if waiting.Err() != nil {
+			failed = &unsaidError{os.ErrDeadlineExceeded}
+		}
+		return Answer{}, b.explain(ctx, failed, l.noise.String(), stderr.String())
+	}
+	// The last one counts: the first says that the others may take a while.
+	for {
+		next, failed := l.answer()
+		var unsaid *unsaidError
+		if errors.As(failed, &unsaid) {
+			return answer, err
+		}
+		if failed != nil {
+			return Answer{}, failed
+		}
+		answer = next
 	}
 }
 

@@ -46,7 +46,7 @@ func explainBring(err error, stdout, stderr string, p program) error {
 	needs := p.size>>20 + 1
 	var list []string
 	mend := ""
-	said := strings.TrimSpace(stderr)
+	said := tidy(stderr)
 	for line := range strings.Lines(stdout) {
 		text, ok := strings.CutPrefix(strings.TrimSpace(line), Mark)
 		if !ok {
@@ -72,11 +72,14 @@ func explainBring(err error, stdout, stderr string, p program) error {
 		}
 	}
 	var exit *exitError
-	if len(list) == 0 && errors.As(err, &exit) {
-		return trouble{fmt.Errorf("bringing mab: the script that takes it in ended with %s%s", exit.how, after(tidy(said, stdout))), shellHint}
+	switch {
+	case errors.Is(err, errTooMuch):
+		return trouble{fmt.Errorf("bringing mab: %w%s", err, after(tidy(stdout))), shellHint}
+	case !errors.As(err, &exit):
+		return err
 	}
 	if len(list) == 0 {
-		return err
+		return trouble{fmt.Errorf("bringing mab: the script that takes it in ended with %s%s", exit.how, after(tidy(said, stdout))), shellHint}
 	}
 	return trouble{errors.New("bringing mab: no directory there can hold it: " + strings.Join(list, ", ")), mend}
 }

@@ -67,6 +67,10 @@ func (a *agentCommand) command(use, short string, do func(context.Context, []str
 			err := settle()
 			var answer nodes.Answer
 			if err == nil {
+				// Those who wait can tell one that takes its time from a silent machine by it.
+				err = nodes.Answer{Mab: version}.Write(a.std.out)
+			}
+			if err == nil {
 				answer, err = do(cmd.Context(), args)
 			}
 			if errors.Is(err, errDone) {
@@ -99,10 +103,6 @@ var errDone = errors.New("answered")
 // connect starts the solver if need be, and then is the connection to it, until either side ends.
 func (a *agentCommand) connect(ctx context.Context, _ []string) (nodes.Answer, error) {
 	w := newWire(a.std)
-	// Those who wait can tell a slow start from a silent machine by it.
-	if err := (nodes.Answer{Mab: version}).Write(w.out); err != nil {
-		return nodes.Answer{}, err
-	}
 	hello, err := nodes.ReadHello(w.in)
 	if err != nil {
 		return nodes.Answer{}, err
