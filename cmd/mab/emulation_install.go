@@ -113,7 +113,7 @@ func (c *installCommand) refresh(ctx context.Context, state solver.State, list [
 }
 
 func (o *options) note(format string, args ...any) {
-	_, _ = fmt.Fprintf(o.std.err, "mab: note: "+format+"\n", args...)
+	_, _ = fmt.Fprintf(printing{o.std.err}, "mab: note: "+format+"\n", args...)
 }
 
 func (c *installCommand) register(ctx context.Context, in emulation.Instance, list []emulation.Installed) error {

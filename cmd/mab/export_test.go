@@ -86,3 +86,9 @@ func PrintNodeChecks(w io.Writer, found []coordinator.Found) error {
 
 // NodeJSON is what --json has of a node.
 func NodeJSON(found coordinator.Found) ([]byte, error) { return json.Marshal(newNodeReport(found)) }
+
+// Note is note.
+func Note(w io.Writer, text string) error {
+	(&options{std: streams{nil, w, w}}).note("%s", text)
+	return nil
+}

@@ -70,7 +70,7 @@ func (n *nodesLogsCommand) run(ctx context.Context, named string) error {
 		n.note("there is no log yet")
 		return nil
 	}
-	_, err = fmt.Fprintln(n.std.out, strings.TrimSuffix(text, "\n"))
+	_, err = fmt.Fprintln(printing{n.std.out}, strings.TrimSuffix(text, "\n"))
 	return err
 }
 

@@ -60,7 +60,8 @@ func nodeReports(found []coordinator.Found) []nodeReport {
 	return out
 }
 
-func printNodes(w io.Writer, reports []nodeReport) error {
+func printNodes(to io.Writer, reports []nodeReport) error {
+	w := printing{to}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "NAME\tURL\tSTATUS\tPLATFORMS\tCPUS\tMEMORY\tDISK-FREE\tRUNNING\tLATENCY")
 	for _, r := range reports {
@@ -129,7 +130,8 @@ func platformsOf(survey []emulation.Support) string {
 	return out
 }
 
-func printNode(w io.Writer, r nodeReport) error {
+func printNode(to io.Writer, r nodeReport) error {
+	w := printing{to}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" && value != "-" {
@@ -168,7 +170,8 @@ func printNode(w io.Writer, r nodeReport) error {
 }
 
 // printNodeChecks prints a line for each node, and below it what is wrong and the mend.
-func printNodeChecks(w io.Writer, reports []nodeReport) error {
+func printNodeChecks(to io.Writer, reports []nodeReport) error {
+	w := printing{to}
 	width := 0
 	for _, r := range reports {
 		width = max(width, len(r.Name))

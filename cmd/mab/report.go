@@ -53,12 +53,12 @@ func report(w io.Writer, err error) int {
 	if errors.As(err, &failure) && failure.Source != "" {
 		_, _ = fmt.Fprintln(w, strings.TrimRight(failure.Source, "\n"))
 	}
-	for line := range strings.SplitSeq(err.Error(), "\n") {
+	for line := range strings.SplitSeq(printable(err.Error()), "\n") {
 		_, _ = fmt.Fprintf(w, "mab: error: %s\n", line)
 	}
 	var mendable interface{ Hint() string }
 	if errors.As(err, &mendable) && mendable.Hint() != "" {
-		for line := range strings.SplitSeq(mendable.Hint(), "\n") {
+		for line := range strings.SplitSeq(printable(mendable.Hint()), "\n") {
 			_, _ = fmt.Fprintf(w, "mab: hint: %s\n", line)
 		}
 	}
