@@ -131,11 +131,12 @@ func (l *lab) forward() string {
 func (l *lab) ask(args ...string) (agentAnswer, int) {
 	l.t.Helper()
 	out := l.mab(append([]string{"agent"}, args...)...)
-	_, text, ok := strings.Cut("\n"+out.stdout, "\nmab-agent ")
-	if !ok {
+	// The last answer counts.
+	i := strings.LastIndex("\n"+out.stdout, "\nmab-agent ")
+	if i < 0 {
 		l.t.Fatalf("mab agent %s: no answer in %q, %q", args, out.stdout, out.stderr)
 	}
-	return understood(l.t, text), out.code
+	return understood(l.t, strings.TrimPrefix(out.stdout[i:], "mab-agent ")), out.code
 }
 
 func TestAgent(t *testing.T) {

@@ -103,7 +103,7 @@ var errDone = errors.New("answered")
 // connect starts the solver if need be, and then is the connection to it, until either side ends.
 func (a *agentCommand) connect(ctx context.Context, _ []string) (nodes.Answer, error) {
 	w := newWire(a.std)
-	hello, err := nodes.ReadHello(w.in)
+	hello, err := w.hello(helloWait)
 	if err != nil {
 		return nodes.Answer{}, err
 	}

@@ -13,6 +13,8 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
+
+	"github.com/mab-build/mab/nodes"
 )
 
 // wire is this program's standard input and output, as a coordinator is connected to them.
@@ -56,6 +58,23 @@ func pollable(f *os.File) *os.File {
 	return nil
 }
 
+// helloWait is how long a coordinator's first line may take: behind a link that was cut it does not come, and input does not end for hours.
+const helloWait = 2 * time.Minute
+
+// hello reads the coordinator's first line.
+func (w *wire) hello(wait time.Duration) (nodes.Hello, error) {
+	late := time.AfterFunc(wait, w.interrupt)
+	defer late.Stop()
+	return nodes.ReadHello(w.in)
+}
+
+// interrupt ends what waits for input or output.
+func (w *wire) interrupt() {
+	for _, f := range w.ends {
+		_ = f.SetDeadline(time.Unix(1, 0))
+	}
+}
+
 // drain is how long what the solver said last may take to go out.
 const drain = 2 * time.Second
 
@@ -66,9 +85,7 @@ func (w *wire) relay(ctx context.Context, conn *net.UnixConn) {
 	stop := context.AfterFunc(ctx, func() {
 		// Who waits in hungUp is not woken by closing alone.
 		_, _, _ = conn.CloseRead(), conn.CloseWrite(), conn.Close()
-		for _, f := range w.ends {
-			_ = f.SetDeadline(time.Unix(1, 0))
-		}
+		w.interrupt()
 	})
 	defer stop()
 	group.Go(func() error {

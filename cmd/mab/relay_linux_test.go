@@ -3,6 +3,7 @@
 package main_test
 
 import (
+	"errors"
 	"io"
 	"net"
 	"os"
@@ -65,6 +66,22 @@ func TestRelay(t *testing.T) {
 				t.Error("the connection to the solver is open")
 			}
 		})
+	}
+}
+
+// TestHelloComesInTime is about a link that is cut before the coordinator's first line.
+func TestHelloComesInTime(t *testing.T) {
+	stdin, in := pipe(t)
+	_, stdout := pipe(t)
+	if _, err := mab.Hello(stdin, stdout, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("got %v", err)
+	}
+	stdin, in = pipe(t)
+	if _, err := io.WriteString(in, `{"protocol":1,"mab":"v7"}`+"\n"); err != nil {
+		t.Fatal(err)
+	}
+	if hello, err := mab.Hello(stdin, stdout, time.Minute); err != nil || hello.Mab != "v7" {
+		t.Errorf("got %+v, %v", hello, err)
 	}
 }
 
