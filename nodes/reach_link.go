@@ -5,6 +5,7 @@ package nodes
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strconv"
@@ -33,7 +34,7 @@ func reachLink(ctx context.Context, name string, at Endpoint, cfg Config) (way, 
 		return nil, err
 	}
 	if at.Kind == SSHUnix {
-		return far{l, at.Path}, nil
+		return far{l, at.Path, cfg.timeout()}, nil
 	}
 	return linked{newBrought(overLink{l}, name, cfg), l}, nil
 }
@@ -53,6 +54,8 @@ func (l linked) close() error                                    { return l.link
 type far struct {
 	link connection
 	path string
+	// timeout is for the solver to say something.
+	timeout time.Duration
 }
 
 func (f far) ping(ctx context.Context) (time.Duration, error) { return f.link.Ping(ctx) }
@@ -61,13 +64,31 @@ func (f far) err() error                                      { return f.link.Er
 func (f far) close() error                                    { return f.link.Close() }
 func (f far) log(context.Context, int) (string, error)        { return "", nil }
 
-// dial connects to the socket. sshd does not say why it cannot.
+// dial connects to the socket, and waits until a solver speaks there: see dialDirect. sshd does not say why it cannot.
 func (f far) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, f.timeout, &silentError{f.timeout})
+	defer cancel()
 	conn, err := f.link.DialUnix(ctx, f.path)
+	if err == nil {
+		conn, err = f.greeted(ctx, conn)
+	}
 	if err != nil && f.link.Err() == nil {
 		return nil, trouble{err, "see there that a solver listens, and that this user may use it: ls -l " + f.path + "; mab's own solver is at ssh://HOST"}
 	}
 	return conn, err
+}
+
+// greeted is the connection of which something came.
+func (f far) greeted(ctx context.Context, conn net.Conn) (net.Conn, error) {
+	out, err := greet(ctx, conn, nil)
+	if err == nil {
+		return out, nil
+	}
+	_ = conn.Close()
+	if err = ended(ctx, err); errors.Is(err, io.EOF) {
+		err = errors.New("it hung up before it said anything")
+	}
+	return nil, fmt.Errorf("connecting to %s: %w", f.path, err)
 }
 
 // overLink has the commands of a machine run over a link.
