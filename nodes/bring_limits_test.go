@@ -9,8 +9,12 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -110,6 +114,68 @@ func TestBringEnds(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestBringLeavesNothing is about a script that is ended while it takes mab in.
+func TestBringLeavesNothing(t *testing.T) {
+	for rule, end := range map[string]func(main *os.Process, stdin io.Closer) error{
+		"it is told to end":        func(main *os.Process, _ io.Closer) error { return main.Signal(syscall.SIGTERM) },
+		"what it reads ends":       func(_ *os.Process, stdin io.Closer) error { return stdin.Close() },
+		"its watcher hears it not": func(main *os.Process, stdin io.Closer) error { return errors.Join(main.Kill(), stdin.Close()) },
+	} {
+		t.Run(rule, func(t *testing.T) {
+			m := newShell(t)
+			// Its watcher looks often.
+			m.put("sleep", "exec "+must(t, "sleep")+" 0.1")
+			cmd := m.command(t.Context(), nodes.Lines()[1])
+			cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+			stdin, err := cmd.StdinPipe()
+			if err == nil {
+				err = cmd.Start()
+			}
+			if err == nil {
+				// Nothing that gzip understands to its end, so that it waits for more.
+				_, err = stdin.Write([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			group := -cmd.Process.Pid
+			t.Cleanup(func() { _ = syscall.Kill(group, syscall.SIGKILL) })
+			arriving := func() bool {
+				list, _ := filepath.Glob(filepath.Join(m.home, ".cache/mab/bin/.new-*"))
+				return len(list) > 0
+			}
+			soon(t, "it begins", arriving)
+			if err := end(cmd.Process, stdin); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait()
+			soon(t, "all of its processes end", func() bool { return errors.Is(syscall.Kill(group, 0), syscall.ESRCH) })
+			if rule != "its watcher hears it not" && arriving() {
+				t.Error("it leaves a file")
+			}
+		})
+	}
+}
+
+func must(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// soon waits for what happens within seconds.
+func soon(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(5 * time.Second); !is(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it does not come to it that " + what)
+		}
 	}
 }
 

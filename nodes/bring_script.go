@@ -23,8 +23,10 @@ const scriptRun = `m=$(uname -m); d=; case $(uname -s)/$m in %s esac; ` +
 	`z=no; command -v gzip >/dev/null 2>&1 && z=gzip; echo; echo "` + Mark + `none $(uname -s) $m $z"`
 
 // scriptBring finds a place for mab, reads it from standard input, and has it checked and put there by itself. What was wrong with each place is
-// told. A reader that gets nothing for a while is ended: behind a link that was cut it would wait for hours.
-const scriptBring = `umask 077; say() { echo; echo "` + Mark + `$*"; }; t=; ` +
+// told. A reader that gets nothing for a while is ended: behind a link that was cut it would wait for hours. Who watches over it ends with it
+// untold, too: a signal to a shell that has just begun may be lost (dash).
+const scriptBring = `umask 077; say() { echo; echo "` + Mark + `$*"; }; t=; g=; w=; ` +
+	`away() { rm -f "$t"; kill $g $w 2>/dev/null; exit 1; }; trap away HUP INT TERM PIPE; ` +
 	`for p in "$@"; do t=; mkdir -p "$p" 2>/dev/null; ` +
 	`if [ -d "$p" ]; then :; else say place absent "$p"; continue; fi; ` +
 	`own "$p" || { say place foreign "$p"; continue; }; ` +
@@ -33,11 +35,10 @@ const scriptBring = `umask 077; say() { echo; echo "` + Mark + `$*"; }; t=; ` +
 	`chmod 700 "$t"; "$t" 2>/dev/null || { rm -f "$t"; t=; say place noexec "$p"; continue; }; ` +
 	`break; done; ` +
 	`[ -n "$t" ] || exit 1; ` +
-	`away() { rm -f "$t"; exit 1; }; trap away HUP INT TERM PIPE; ` +
 	`exec 3<&0; %[3]s <&3 >"$t" & g=$! ; ` +
-	`( s=; end() { kill $s; exit; }; trap end TERM; o=; while :; do sleep 15 & s=$! ; wait $s; n=$(wc -c <"$t"); ` +
+	`( s=; end() { kill $s; exit; }; trap end TERM; o=; while [ -e "$t" ] && kill -0 $g; do sleep 15 & s=$! ; wait $s; n=$(wc -c <"$t"); ` +
 	`[ "$n" = "$o" ] && kill $g; o=$n; done ) </dev/null >/dev/null 2>&1 3<&- & w=$! ; ` +
-	`wait $g; r=$?; kill $w; exec 3<&-; ` +
+	`wait $g; r=$?; kill $w; g=; w=; exec 3<&-; ` +
 	// Who says something to a link that was cut is ended by it: first things first.
 	`if [ $r -ne 0 ]; then rm -f "$t"; say broken $r "$p"; exit 1; fi; ` +
 	`chmod 700 "$t"; "$t" agent install %[4]s 2>&1; r=$?; [ $r -eq 0 ] || { rm -f "$t"; say damaged $r "$p"; exit 1; }`
