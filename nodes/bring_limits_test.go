@@ -105,6 +105,8 @@ func TestBringEnds(t *testing.T) {
 		t.Run(test.rule, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				_, err := nodes.Over(t.Context(), "pi", &test.machine, nodes.Config{})
+				// What the machine does ends by itself.
+				time.Sleep(time.Minute)
 				if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "no directory") {
 					t.Fatalf("got %v, want %q", err, test.want)
 				}
