@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/platforms"
@@ -32,6 +33,8 @@ type delivery struct {
 	// layouts are the outputs made of blobs; staging is the directory that the solver fills with them.
 	layouts []layout
 	staging string
+	// mu guards staging while tasks run: without layouts, the first whose node does not reach the registry makes it.
+	mu sync.Mutex
 	// archives are tar outputs that get their names when the build is done.
 	archives []*archive
 	merge    manifestlist.MergeOptions
@@ -49,9 +52,6 @@ type layout struct {
 
 // insecureAttr is BuildKit's setting of an image output that allows plain HTTP and unknown certificates.
 const insecureAttr = "registry.insecure"
-
-// inlineAttr is BuildKit's setting of a layout that makes attestations which only images in a registry have by default parts of it.
-const inlineAttr = "attestation-inline"
 
 // engineAttr is buildx's setting of a docker output that names the docker context of the engine.
 const engineAttr = "context"
@@ -289,6 +289,11 @@ func (d *delivery) commit() error {
 
 // delivers reports whether something is to be merged and written.
 func (d *delivery) delivers() bool { return len(d.refs) > 0 || len(d.layouts) > 0 }
+
+// repeatable reports whether a solve may write again what it has written in part.
+func (d *delivery) repeatable() bool {
+	return !slices.ContainsFunc(d.exports, func(e solver.Export) bool { return e.Tar != nil })
+}
 
 func joined(refs []manifestlist.Reference) string {
 	names := make([]string, len(refs))

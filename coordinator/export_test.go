@@ -81,7 +81,6 @@ type Share struct{ inner *share }
 // Share is share.
 func (d *Delivery) Share(through bool) (*Share, error) {
 	s, err := d.inner.share(through)
-	d.Staging = d.inner.staging
 	return &Share{s}, err
 }
 

@@ -72,8 +72,7 @@ func (r *run) replace(t task, err error, without []Exclusion, perform func(...ta
 // canSend reports whether a task's image can take the way through this machine: a tar that is written straight to its place cannot be
 // written twice.
 func (r *run) canSend(t task) bool {
-	written := r.alone() && slices.ContainsFunc(r.delivery.exports, func(e solver.Export) bool { return e.Tar != nil })
-	return t.member.reached != nil && !t.through && !written
+	return t.member.reached != nil && !t.through && (!r.alone() || r.delivery.repeatable())
 }
 
 // fail takes note of a failure for good. Unless the others are to go on, it ends the build.

@@ -243,7 +243,7 @@ func (r *run) origin(t *task, out *outcome) (manifestlist.Blobs, func(), error) 
 	switch {
 	case out.share != nil && out.share.blobs != "":
 		return manifestlist.BlobDir(out.share.blobs), func() {}, nil
-	case r.delivery.staging != "" && out.share == nil:
+	case len(r.delivery.layouts) > 0 && out.share == nil:
 		return manifestlist.BlobDir(r.delivery.staging), func() {}, nil
 	case t.member.reached == nil || len(r.delivery.refs) == 0:
 		return t.member.client, func() {}, nil

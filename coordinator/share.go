@@ -89,7 +89,8 @@ func (s *share) addTree(e *solver.Export) error {
 
 // divert has an image come here as blobs, in a directory of its own: two nodes may send the same blob at once.
 func (d *delivery) divert(e *solver.Export, s *share) error {
-	pushed := e.Blobs == ""
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	if d.staging == "" {
 		if err := d.stage(); err != nil {
 			return err
@@ -100,15 +101,13 @@ func (d *delivery) divert(e *solver.Export, s *share) error {
 		return fmt.Errorf("making a directory for the image's blobs: %w", err)
 	}
 	s.blobs = dir
+	// What other nodes push themselves is of type image.
+	e.AsImage = e.Type == outputImage
 	e.Type, e.Blobs, e.Attrs = outputOCI, dir, maps.Clone(e.Attrs)
 	for _, name := range []string{"push", "push-by-digest", insecureAttr} {
 		delete(e.Attrs, name)
 	}
 	e.Attrs["tar"] = "false"
-	if pushed {
-		// What is pushed has its provenance with it, and is the same whichever way it takes.
-		e.Attrs[inlineAttr] = "true"
-	}
 	return nil
 }
 

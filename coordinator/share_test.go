@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/manifestlist"
@@ -161,7 +162,7 @@ func TestShares(t *testing.T) {
 		tree(t)
 		d, list := shares(t, io.Discard, true, 1, "type=registry")
 		e := list[0].Exports()[0]
-		if e.Type != "oci" || e.Blobs == "" || e.Attrs["push"] != "" || e.Attrs["push-by-digest"] != "" || e.Attrs["attestation-inline"] != "true" {
+		if e.Type != "oci" || e.Blobs == "" || e.Attrs["push"] != "" || e.Attrs["push-by-digest"] != "" || !e.AsImage {
 			t.Errorf("got %+v", e)
 		}
 		if err := errors.Join(list[0].Discard(), d.Close()); err != nil {
@@ -194,6 +195,28 @@ func TestSeveral(t *testing.T) {
 		raw, err := manifestlist.ReadBlob(context.Background(), coordinator.Several(dirs), at)
 		if string(raw) != desc.want || (err == nil) != desc.ok {
 			t.Errorf("%q: got %q, %v", desc.want, raw, err)
+		}
+	}
+}
+
+// TestSharesAtOnce has many nodes not reach the registry at the same time, many times over.
+func TestSharesAtOnce(t *testing.T) {
+	tree(t)
+	t.Setenv("TMPDIR", ".")
+	for range 50 {
+		d, _ := shares(t, io.Discard, true, 0, "type=registry")
+		var group errgroup.Group
+		for range 8 {
+			group.Go(func() error { _, err := d.Share(true); return err })
+		}
+		if err := group.Wait(); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, "."); len(got) > 0 {
+			t.Fatalf("left: %q", got)
 		}
 	}
 }

@@ -178,7 +178,7 @@ func extraHosts(list []string) (string, error) {
 func (r *Request) attests(getenv func(string) (string, bool)) (map[string]string, error) {
 	list := append(slices.Clone(r.Attests), long("provenance", r.Provenance), long("sbom", r.SBOM))
 	if v, _ := getenv("BUILDX_NO_DEFAULT_ATTESTATIONS"); !isTrue(v) {
-		list = append(list, "type=provenance,mode=min,inline-only=true")
+		list = append(list, "type=provenance,mode=min,"+inlineOnly)
 	}
 	out, seen := map[string]string{}, map[string]bool{}
 	for _, entry := range list {
@@ -195,6 +195,17 @@ func (r *Request) attests(getenv func(string) (string, bool)) (map[string]string
 		seen[a.kind] = true
 	}
 	return out, nil
+}
+
+// inlineOnly is BuildKit's word for provenance that exports other than images do without.
+const inlineOnly = "inline-only=true"
+
+// everywhere has the provenance that images get by default be in all exports.
+func everywhere(attrs map[string]string) {
+	const key = "attest:provenance"
+	if value, ok := attrs[key]; ok {
+		attrs[key] = strings.TrimSuffix(value, ","+inlineOnly)
+	}
 }
 
 // long turns the value of --provenance or --sbom into that of --attest.

@@ -12,6 +12,7 @@ import (
 	"io"
 	"maps"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
@@ -45,6 +46,8 @@ type Export struct {
 	// Type is BuildKit's: image, oci, local, tar.
 	Type  string
 	Attrs map[string]string
+	// AsImage has an oci export be the very image that one of type image is: with the provenance that others have only if it is asked for.
+	AsImage bool
 	// Blobs is a directory that gets the blobs of an oci export, as an OCI layout without index.json has them.
 	Blobs string
 	// Dir gets the files of a local export.
@@ -206,6 +209,9 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		return client.SolveOpt{}, err
 	}
 	maps.Copy(attrs, src.attrs)
+	if slices.ContainsFunc(s.Exports, func(e Export) bool { return e.AsImage }) {
+		everywhere(attrs)
+	}
 	if len(s.whole()) > 1 {
 		attrs["multi-platform"] = "true"
 	}
