@@ -59,9 +59,10 @@ func (d *Delivery) Deliver(ctx context.Context, request *Request, stdout io.Writ
 	return r.deliver(ctx)
 }
 
-// Explain is explain of a run of the request by the plan.
-func Explain(ctx context.Context, request *Request, plan *Plan, err error) error {
-	return (&run{request: request, plan: plan, delivery: &delivery{}}).explain(ctx, nil, err)
+// Explain is explain of a run of the request by the plan, for a failure on a node.
+func Explain(ctx context.Context, request *Request, plan *Plan, node string, err error) error {
+	m := &member{Node: nodes.Node{Entry: nodes.Entry{Name: node}}}
+	return (&run{request: request, plan: plan, delivery: &delivery{}}).explain(ctx, m, err)
 }
 
 // NewRefusedError makes the error of a result that did not pass the check.

@@ -263,7 +263,7 @@ func (r *run) explain(ctx context.Context, m *member, err error) error {
 	case err == nil, ctx.Err() != nil:
 		return err
 	case !errors.As(err, &failure):
-		if m != nil && m.gone() {
+		if m.gone() {
 			return r.lost(ctx, m, err)
 		}
 		return err
@@ -275,7 +275,7 @@ func (r *run) explain(ctx context.Context, m *member, err error) error {
 	r.mu.Lock()
 	plan := r.plan
 	r.mu.Unlock()
-	return r.delivery.explain(plan.locate(failure), plan != nil)
+	return r.delivery.explain(plan.locate(m.Name, failure), plan != nil)
 }
 
 // lost tells why a node is gone: with the link, or with the end of its solver's log.

@@ -113,15 +113,16 @@ func (p *Plan) Lines() []string {
 	return out
 }
 
-// locate says for which platforms a step was that failed, and how it was run. A failure of no step of the plan stays as it is.
-func (p *Plan) locate(failure *solver.Failure) error {
+// locate says for which platforms of a node a step was that failed there, and how it was run. A failure of no such step stays as it is.
+func (p *Plan) locate(node string, failure *solver.Failure) error {
 	if p == nil || failure.Step == "" {
 		return failure
 	}
 	out := &StepError{err: failure}
 	for _, a := range p.Assignments {
+		// Others may run the same step in another way.
 		for _, h := range a.Steps {
-			if h.Step.Digest == failure.Step {
+			if a.Node == node && h.Step.Digest == failure.Step {
 				out.Platforms = append(out.Platforms, a.Platform)
 				out.Node, out.How, out.Step = a.Node, h.How, h.Step
 			}

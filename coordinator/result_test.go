@@ -181,6 +181,13 @@ func TestFailedStep(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// The same step is for both platforms, and an emulator runs it on one of the nodes.
+	shared, err := coordinator.NewPlan(coordinator.Situation{
+		Graphs: []*crossbuild.Graph{graph("amd64", "arm64", "amd64"), graph("arm64", "arm64", "arm64")}, Farm: farm("pc: amd64 (arm64)", "pi: arm64"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	type step struct {
 		Platforms []platforms.Platform
 		Node      string
@@ -189,16 +196,21 @@ func TestFailedStep(t *testing.T) {
 	}
 	for _, test := range []struct {
 		rule string
+		plan *coordinator.Plan
 		step *crossbuild.Step
 		want step
 	}{
-		{"of one platform", &graphs[1].Steps[1], step{request("s390x").Platforms, "pc", crossbuild.RunsEmulated, "[2/2] RUN make"}},
-		{"of all", &graphs[1].Steps[0], step{request("arm64", "s390x", "amd64").Platforms, "pc", crossbuild.RunsNatively, "[1/2] RUN make"}},
+		{"of one platform", plan, &graphs[1].Steps[1], step{request("s390x").Platforms, "pc", crossbuild.RunsEmulated, "[2/2] RUN make"}},
+		{"of all", plan, &graphs[1].Steps[0], step{request("arm64", "s390x", "amd64").Platforms, "pc", crossbuild.RunsNatively, "[1/2] RUN make"}},
+		{"of several nodes, on the one", shared, shared.Assignments[0].Steps[0].Step,
+			step{request("amd64").Platforms, "pc", crossbuild.RunsEmulated, "[1/2] RUN make"}},
+		{"of several nodes, on the other", shared, shared.Assignments[1].Steps[0].Step,
+			step{request("arm64").Platforms, "pi", crossbuild.RunsNatively, "[1/2] RUN make"}},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			failure := &solver.Failure{Step: test.step.Digest}
 			var got *coordinator.StepError
-			if err := coordinator.Explain(t.Context(), nil, plan, failure); !errors.As(err, &got) || !errors.Is(err, failure) {
+			if err := coordinator.Explain(t.Context(), nil, test.plan, test.want.Node, failure); !errors.As(err, &got) || !errors.Is(err, failure) {
 				t.Fatalf("got %#v", err)
 			}
 			if diff := cmp.Diff(test.want, step{got.Platforms, got.Node, got.How, got.Step.Name}); diff != "" {
@@ -215,7 +227,7 @@ func TestFailedStep(t *testing.T) {
 		"a failure before the plan is": {nil, &solver.Failure{Step: graphs[0].Steps[0].Digest}},
 	} {
 		t.Run(rule+" is told as it is", func(t *testing.T) {
-			if got := coordinator.Explain(t.Context(), nil, test.plan, test.failure); got != error(test.failure) { //nolint:errorlint // the very error
+			if got := coordinator.Explain(t.Context(), nil, test.plan, "pc", test.failure); got != error(test.failure) { //nolint:errorlint // the very error
 				t.Errorf("got %#v", got)
 			}
 		})
@@ -241,7 +253,7 @@ func TestExplain(t *testing.T) {
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			failure := &solver.Failure{Base: test.base}
-			err := coordinator.Explain(t.Context(), &coordinator.Request{Request: request(test.asked...)}, nil, failure)
+			err := coordinator.Explain(t.Context(), &coordinator.Request{Request: request(test.asked...)}, nil, "pc", failure)
 			var lacking *coordinator.BaseError
 			if !errors.As(err, &lacking) || !errors.Is(err, failure) {
 				t.Fatalf("got %#v", err)
@@ -262,7 +274,7 @@ func TestExplain(t *testing.T) {
 		"no error":                               nil,
 	} {
 		t.Run(rule+" is told as it is", func(t *testing.T) {
-			if got := coordinator.Explain(t.Context(), &coordinator.Request{Request: request("amd64")}, nil, failure); got != failure { //nolint:errorlint // the very error
+			if got := coordinator.Explain(t.Context(), &coordinator.Request{Request: request("amd64")}, nil, "pc", failure); got != failure { //nolint:errorlint // the very error
 				t.Errorf("got %#v", got)
 			}
 		})
