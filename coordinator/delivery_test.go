@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/manifestlist"
@@ -393,5 +394,28 @@ func blobsIn(t *testing.T, archive string) int {
 		if strings.HasPrefix(head.Name, "blobs/sha256/") && head.Typeflag == tar.TypeReg {
 			n++
 		}
+	}
+}
+
+func TestDeliverUnread(t *testing.T) {
+	t.Chdir(t.TempDir())
+	request := &coordinator.Request{Outputs: outputs(t, "type=oci,dest=a.tar"), Request: request("amd64")}
+	d, err := coordinator.NewDelivery(request, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	store := blobs{}
+	root := store.image(t, request.Platforms[0])
+	for name, b := range store {
+		if b.mediaType == ocispec.MediaTypeImageConfig {
+			delete(store, name)
+		}
+	}
+	store.write(t, d.Staging)
+	_, err = d.Deliver(t.Context(), request, io.Discard, solved(root))
+	var refused *coordinator.RefusedError
+	if err == nil || errors.As(err, &refused) {
+		t.Errorf("a config that cannot be read is no finding of the check; got %v", err)
 	}
 }

@@ -232,10 +232,12 @@ func (r *run) collect(ctx context.Context, t *task, out *outcome) error {
 	if err != nil {
 		return err
 	}
-	if out.images, err = manifestlist.Check(ctx, from, t.platforms, images); err != nil {
+	seen := &witness{Blobs: from}
+	out.images, err = manifestlist.Check(ctx, seen, t.platforms, images)
+	if err != nil && !seen.failed.Load() {
 		return &RefusedError{err}
 	}
-	return nil
+	return err
 }
 
 // origin is where the image of a task is read from: what was sent here, or the node, or the registry that it was pushed to.
@@ -245,7 +247,7 @@ func (r *run) origin(t *task, out *outcome) (manifestlist.Blobs, func(), error) 
 		return manifestlist.BlobDir(out.share.blobs), func() {}, nil
 	case len(r.delivery.layouts) > 0 && out.share == nil:
 		return manifestlist.BlobDir(r.delivery.staging), func() {}, nil
-	case t.member.reached == nil || len(r.delivery.refs) == 0:
+	case len(r.delivery.refs) == 0:
 		return t.member.client, func() {}, nil
 	}
 	registry, err := r.registry()

@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -266,6 +267,36 @@ func (s several) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadClos
 		first = cmp.Or(first, err)
 	}
 	return nil, first
+}
+
+// witness knows whether something could not be read, which says nothing of what is there.
+type witness struct {
+	manifestlist.Blobs
+	failed atomic.Bool
+}
+
+// Open opens.
+func (w *witness) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
+	rc, err := w.Blobs.Open(ctx, desc)
+	if err != nil {
+		w.failed.Store(true)
+		return nil, err
+	}
+	return witnessed{rc, w}, nil
+}
+
+type witnessed struct {
+	io.ReadCloser
+	by *witness
+}
+
+// Read reads.
+func (w witnessed) Read(p []byte) (int, error) {
+	n, err := w.ReadCloser.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		w.by.failed.Store(true)
+	}
+	return n, err
 }
 
 // ordered sorts what came in any order by a rank.
