@@ -21,6 +21,12 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 	}
 	notes, err := r.makePlan(ctx)
 	if err != nil {
+		// One that is away may be the one that can; a run that only plans has told already.
+		for _, a := range r.absent {
+			if !r.dry {
+				r.cfg.Note(absence(a))
+			}
+		}
 		return false, err
 	}
 	r.clock.lap("plan")

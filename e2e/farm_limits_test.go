@@ -47,6 +47,15 @@ func TestFarmAbsent(t *testing.T) {
 			}
 		}
 	})
+	t.Run("they are told of where the others cannot build it", func(t *testing.T) {
+		l := l.on(t)
+		args := []string{"build", limit, "--platform", "linux/s390x", "--strategy", "native", l.archContext("unbuildable", "")}
+		out := l.mab(append(args, l.node("refused="+refused, "two")...)...)
+		if out.code != 3 || out.stdout != "" {
+			t.Errorf("exit code %d, stdout %q", out.code, out.stdout)
+		}
+		said(t, out, "mab: note: not used: ", "refused", "mab: error: no node can build linux/s390x")
+	})
 	for name, url := range map[string]string{"silent": silent, "nobody": nobody, "refused": refused} {
 		t.Run("nothing but "+name, func(t *testing.T) {
 			l := l.on(t)
