@@ -22,7 +22,7 @@ func (d *delivery) tar(dest string, stdout io.Writer) (io.Writer, error) {
 	if dest == "-" {
 		return stdout, nil
 	}
-	temp, err := os.CreateTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".*")
+	temp, err := os.CreateTemp(filepath.Dir(dest), "."+filepath.Base(dest)+".mab-*")
 	if err != nil {
 		return nil, fmt.Errorf("writing %q: %w", dest, err)
 	}

@@ -6,6 +6,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -259,6 +260,25 @@ func TestOutputs(t *testing.T) {
 }
 
 // wantFiles checks a directory of TestOutputs' image.
+// TestOutputsInContext has outputs beside what is built, as when mab build is run where the Dockerfile is.
+func TestOutputsInContext(t *testing.T) {
+	l := newLab(t)
+	dir := l.context(map[string]string{"Dockerfile": "FROM scratch\nCOPY . /all\n"})
+	l.must("build", dir)
+	for _, output := range []string{"type=tar,dest=out.tar", "type=oci,dest=out.tar", "type=oci,tar=false,dest=out", "type=local,dest=out"} {
+		t.Run(output, func(t *testing.T) {
+			l := l.on(t)
+			l.dir = dir
+			defer func() {
+				sound(t, errors.Join(os.RemoveAll(filepath.Join(dir, "out.tar")), os.RemoveAll(filepath.Join(dir, "out"))))
+			}()
+			if out := l.mab("build", "--progress", "plain", "-o", output, "."); out.code != 0 || !cached(out.stderr, "COPY . /all") {
+				t.Errorf("something came into the context; exit code %d\n%s", out.code, out.stderr)
+			}
+		})
+	}
+}
+
 func wantFiles(t testing.TB, dir, platform string) {
 	t.Helper()
 	if got, want := strings.TrimSpace(string(readFile(t, filepath.Join(dir, "machine")))), machineOf(t, platform).uname; got != want {

@@ -18,6 +18,7 @@ import (
 	"github.com/moby/buildkit/frontend/dockerfile/dfgitutil"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"github.com/tonistiigi/fsutil"
+	"github.com/tonistiigi/fsutil/types"
 )
 
 const (
@@ -166,11 +167,30 @@ func (s *sources) dir(name, path string) error {
 		return &contextError{path: path, what: "is not a directory"}
 	}
 	view, err := fsutil.NewFS(path)
+	if err == nil {
+		view, err = fsutil.NewFilterFS(view, &fsutil.FilterOpt{Map: lasting})
+	}
 	if err != nil {
 		return fmt.Errorf("opening the context %q: %w", path, err)
 	}
 	s.dirs[name] = view
 	return nil
+}
+
+// lasting leaves out what builds make for themselves beside their outputs, which may be in the context: it is another each time.
+func lasting(path string, stat *types.Stat) fsutil.MapResult {
+	name := filepath.Base(path)
+	own := strings.HasPrefix(name, ".") && strings.Contains(name[1:], ".mab-")
+	for _, prefix := range []string{".mab-staging-", ".mab-part-", ".mab-probe-"} {
+		own = own || strings.HasPrefix(name, prefix)
+	}
+	switch {
+	case own && stat.IsDir():
+		return fsutil.MapResultSkipDir
+	case own:
+		return fsutil.MapResultExclude
+	}
+	return fsutil.MapResultKeep
 }
 
 func (s *sources) named(entry string) error {
