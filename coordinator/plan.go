@@ -55,7 +55,7 @@ func (a *Assignment) Count(how crossbuild.How) int {
 type Plan struct {
 	// Assignments has each platform that was asked for once, in the order of the request.
 	Assignments []Assignment `json:"platforms"`
-	// Shared are the steps that several platforms have in common; the solver runs each once.
+	// Shared are the steps that several platforms of one node have in common; its solver runs each once.
 	Shared []crossbuild.Common `json:"shared"`
 }
 
@@ -66,10 +66,7 @@ type Plan struct {
 // *UnbuildableError.
 func NewPlan(s Situation) (*Plan, error) {
 	p := newPlanner(&s)
-	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Shared: crossbuild.Shared(s.Graphs)}
-	if plan.Shared == nil {
-		plan.Shared = []crossbuild.Common{}
-	}
+	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Shared: []crossbuild.Common{}}
 	var wrong UnbuildableError
 	placed := make([]placement, len(p.wanted))
 	for _, i := range p.order() {
@@ -84,6 +81,9 @@ func NewPlan(s Situation) (*Plan, error) {
 	}
 	if len(wrong.Platforms) > 0 {
 		return nil, &wrong
+	}
+	for _, graphs := range p.graphs(placed) {
+		plan.Shared = append(plan.Shared, crossbuild.Shared(graphs)...)
 	}
 	return plan, nil
 }

@@ -214,6 +214,20 @@ func (p *planner) assignment(w *wanted, c placement) Assignment {
 	return out
 }
 
+// graphs are those that each site builds, in the order of the sites.
+func (p *planner) graphs(placed []placement) [][]*crossbuild.Graph {
+	of := map[*site]int{}
+	for i := range p.sites {
+		of[&p.sites[i]] = i
+	}
+	out := make([][]*crossbuild.Graph, len(p.sites))
+	for i, c := range placed {
+		at := of[c.site]
+		out[at] = append(out[at], p.wanted[i].forms[c.site.view].graph)
+	}
+	return out
+}
+
 // anywhere reports whether a node of the farm runs a platform natively.
 func (p *planner) anywhere(target platforms.Platform) bool {
 	known, ok := p.native[target]

@@ -233,6 +233,12 @@ func TestPlanKeepsItsKeys(t *testing.T) {
 	if len(shared) != 1 || len(shared[0].Targets) != 2 {
 		t.Errorf("shared is %v", shared)
 	}
+	apart, err := coordinator.NewPlan(coordinator.Situation{
+		Graphs: []*crossbuild.Graph{graph("arm64", "amd64"), graph("s390x", "amd64")}, Farm: pair(nil),
+	})
+	if err != nil || apart.Assignments[0].Node == apart.Assignments[1].Node || len(apart.Shared) > 0 {
+		t.Errorf("on two nodes, error %v: %+v", err, apart)
+	}
 }
 
 func mustPlan(t *testing.T, graphs ...*crossbuild.Graph) *coordinator.Plan {
