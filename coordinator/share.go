@@ -14,7 +14,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -28,13 +27,10 @@ type share struct {
 	exports []solver.Export
 	// blobs is the directory that gets the image. Empty: it is pushed.
 	blobs string
-	// tars are the parts of tar outputs, in the order of the delivery's, and trees those of directories that get nothing else.
+	// tars are the parts of tar outputs, in the order of the delivery's, and trees those of directories.
 	tars  []*os.File
 	trees []tree
 }
-
-// tree is a directory that a part of an output is in until it is moved to where it belongs.
-type tree struct{ at, dest string }
 
 // share prepares what a solve of a part of the build leaves behind. Through means that it sends the image here, because its node does
 // not reach the registry. What is left of a share is removed with the delivery.
@@ -45,7 +41,7 @@ func (d *delivery) share(through bool) (*share, error) {
 		switch {
 		case e.Tar != nil:
 			err = out.addTar(&e)
-		case strings.EqualFold(strings.TrimSpace(e.Attrs["mode"]), deleteMode) && e.Dir != "":
+		case e.Dir != "":
 			err = out.addTree(&e)
 		case e.Blobs != "", through && e.Attrs["push-by-digest"] == "true":
 			err = d.divert(&e, out)
@@ -69,22 +65,6 @@ func (s *share) addTar(e *solver.Export) error {
 	}
 	s.tars = append(s.tars, part)
 	e.Tar = func() (io.WriteCloser, error) { return keepOpen{part}, nil }
-	return nil
-}
-
-// addTree makes a directory beside one that other files are removed from: that must happen once, and not for each part.
-func (s *share) addTree(e *solver.Export) error {
-	err := os.MkdirAll(filepath.Dir(e.Dir), 0o755)
-	var dir string
-	if err == nil {
-		dir, err = os.MkdirTemp(filepath.Dir(e.Dir), ".mab-part-")
-	}
-	if err != nil {
-		return fmt.Errorf("making a directory for a part of the output: %w", err)
-	}
-	s.trees = append(s.trees, tree{at: dir, dest: e.Dir})
-	e.Dir, e.Attrs = dir, maps.Clone(e.Attrs)
-	delete(e.Attrs, "mode")
 	return nil
 }
 
@@ -122,7 +102,7 @@ func (s *share) discard() error {
 		errs = append(errs, os.RemoveAll(s.blobs))
 	}
 	for _, t := range s.trees {
-		errs = append(errs, os.RemoveAll(t.at))
+		errs = append(errs, t.discard())
 	}
 	return errors.Join(errs...)
 }
@@ -176,43 +156,6 @@ func moveBlobs(from, to string) error {
 		}
 		return os.Rename(path, filepath.Join(to, name))
 	})
-}
-
-// moveTrees makes what the shares hold the whole content of the directories that it is for.
-func moveTrees(shares []*share) error {
-	emptied := map[string]bool{}
-	for _, s := range shares {
-		for _, t := range s.trees {
-			if !emptied[t.dest] {
-				if err := empty(t.dest); err != nil {
-					return err
-				}
-			}
-			emptied[t.dest] = true
-			entries, err := os.ReadDir(t.at)
-			if err != nil {
-				return err
-			}
-			for _, e := range entries {
-				if err := os.Rename(filepath.Join(t.at, e.Name()), filepath.Join(t.dest, e.Name())); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// empty makes a directory that is there and has nothing in it.
-func empty(dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	entries, err := os.ReadDir(dir)
-	for _, e := range entries {
-		err = errors.Join(err, os.RemoveAll(filepath.Join(dir, e.Name())))
-	}
-	return err
 }
 
 // joinTars writes the entries of all parts as one archive.

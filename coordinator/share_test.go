@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -127,14 +128,64 @@ func TestShares(t *testing.T) {
 			}
 			write(t, filepath.Join(e.Dir, fmt.Sprint("linux_", i), "a"), "new")
 		}
-		if diff := cmp.Diff(map[string]string{"old": "old"}, files(t, "out")); diff != "" {
-			t.Errorf("before the end, want -, got +:\n%s", diff)
+		if got := files(t, "out")["old"]; got != "old" {
+			t.Errorf("before the end, got %q", got)
 		}
 		if err := errors.Join(d.Join(list), list[0].Discard(), list[1].Discard(), d.Close()); err != nil {
 			t.Fatal(err)
 		}
 		if diff := cmp.Diff(map[string]string{"out/linux_0/a": "new", "out/linux_1/a": "new"}, files(t, ".")); diff != "" {
 			t.Errorf("want -, got +:\n%s", diff)
+		}
+	})
+	t.Run("a directory gets its files when all parts are there", func(t *testing.T) {
+		tree(t)
+		write(t, "out/old", "old")
+		write(t, "out/linux_0/a", "old")
+		write(t, "out/linux_0/b/c", "old")
+		d, list := shares(t, io.Discard, false, 3, "type=local,dest=out")
+		for i, s := range list {
+			dir := filepath.Join(s.Exports()[0].Dir, fmt.Sprint("linux_", i))
+			write(t, filepath.Join(dir, "a"), "new")
+			write(t, filepath.Join(dir, "b"), "new")
+			write(t, filepath.Join(dir, "d", "e"), "new")
+			if err := errors.Join(os.Chmod(filepath.Join(dir, "d"), 0o500), os.Chmod(dir, 0o500)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := files(t, "out")["linux_0/a"]; got != "old" {
+			t.Errorf("before the end, got %q", got)
+		}
+		if err := errors.Join(list[2].Discard(), d.Join(list[:2]), list[0].Discard(), list[1].Discard(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]string{"out/old": "old"}
+		for i := range 2 {
+			for _, name := range []string{"a", "b", "d/e"} {
+				want[fmt.Sprintf("out/linux_%d/%s", i, name)] = "new"
+			}
+			if info, err := os.Stat(fmt.Sprint("out/linux_", i)); err != nil || info.Mode().Perm() != 0o500 {
+				t.Errorf("got %v, %v", info, err)
+			}
+		}
+		if diff := cmp.Diff(want, files(t, ".")); diff != "" {
+			t.Errorf("want -, got +:\n%s", diff)
+		}
+	})
+	t.Run("a file of two platforms is refused, and nothing written", func(t *testing.T) {
+		tree(t)
+		d, list := shares(t, io.Discard, false, 2, "type=local,dest=out,platform-split=false")
+		for _, s := range list {
+			write(t, filepath.Join(s.Exports()[0].Dir, "bin/app"), "of one")
+		}
+		if err := d.Join(list); err == nil || !strings.Contains(err.Error(), "out/bin/app") {
+			t.Errorf("got %v", err)
+		}
+		if err := errors.Join(list[0].Discard(), list[1].Discard(), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got := names(t, "."); len(got) > 0 {
+			t.Errorf("left: %q", got)
 		}
 	})
 	t.Run("blobs of two nodes may be equal", func(t *testing.T) {
