@@ -71,12 +71,12 @@ func TestRelay(t *testing.T) {
 
 // TestHelloComesInTime is about a link that is cut before the coordinator's first line.
 func TestHelloComesInTime(t *testing.T) {
-	stdin, in := pipe(t)
+	silent, _ := pipe(t)
 	_, stdout := pipe(t)
-	if _, err := mab.Hello(stdin, stdout, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
+	if _, err := mab.Hello(silent, stdout, 50*time.Millisecond); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	stdin, in = pipe(t)
+	stdin, in := pipe(t)
 	if _, err := io.WriteString(in, `{"protocol":1,"mab":"v7"}`+"\n"); err != nil {
 		t.Fatal(err)
 	}
