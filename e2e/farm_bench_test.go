@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"testing"
 	"time"
 
@@ -68,12 +69,15 @@ func BenchmarkFarmContext(b *testing.B) {
 			l := newFarmLab(b, farm.HostConfig{Name: "one", Disk: 8 << 10})
 			l.must(append([]string{"build", l.archContext("warm", "")}, l.node("one")...)...)
 			one := l.Host("one")
-			var raw, built time.Duration
+			var raw, built, sent time.Duration
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				dir := l.noise(test.files, test.size, i)
 				b.StartTimer()
-				built += timed(func() { l.must(append([]string{"build", dir}, l.node("one")...)...) })
+				built += timed(func() {
+					out := l.mab(append([]string{"build", "--progress", "plain", dir}, l.node("one")...)...)
+					sent += transferred(b, out.stderr)
+				})
 				raw += timed(func() {
 					scp := exec.CommandContext(b.Context(), "scp", "-q", "-r", "-F", l.SSHConfig(), filepath.Join(dir, "data"), "one:/tmp/data")
 					if out, err := scp.CombinedOutput(); err != nil {
@@ -87,8 +91,22 @@ func BenchmarkFarmContext(b *testing.B) {
 				b.StartTimer()
 			}
 			ratio(b, "scp", raw, "mab", built)
+			b.ReportMetric(float64(sent.Milliseconds())/float64(b.N), "ms-sent")
+			b.ReportMetric(sent.Seconds()/raw.Seconds(), "sent-times-scp")
 		})
 	}
+}
+
+// transferred is how long a build took to send its context, as its progress tells.
+func transferred(b *testing.B, progress string) time.Duration {
+	b.Helper()
+	found := regexp.MustCompile(`(?m)transferring context: \S+ ([0-9.]+)s done$`).FindAllStringSubmatch(progress, -1)
+	if len(found) == 0 {
+		b.Fatalf("nothing was sent:\n%s", progress)
+	}
+	took, err := time.ParseDuration(found[len(found)-1][1] + "s")
+	sound(b, err)
+	return took
 }
 
 // noise is a context of files that no other is like.

@@ -112,6 +112,19 @@ func TestFarmUsersFault(t *testing.T) {
 		}
 		said(t, out, "exit code: 7")
 	})
+	t.Run("what crashes under an emulator is tried under another, and then is the user's", func(t *testing.T) {
+		l := l.on(t)
+		out := l.mab(append([]string{"build", "--progress", "plain", "--platform", "linux/s390x", l.context(map[string]string{
+			"Dockerfile": from + "RUN kill -SEGV $$\n",
+		})}, l.node("one", "two")...)...)
+		if out.code != 1 {
+			t.Errorf("exit code %d", out.code)
+		}
+		said(t, out, "is planned anew, because the emulator crashed in step", "mab: error: building linux/s390x on ", "(emulated): step ")
+		if n := strings.Count(out.stderr, "is planned anew"); n != 1 {
+			t.Errorf("it was planned anew %d times:\n%s", n, out.stderr)
+		}
+	})
 	failing := map[string]string{"Dockerfile": from + `RUN case $(uname -m) in aarch64) exit 8;; s390x) exit 9;; esac; sleep 2; uname -m > /arch` + "\n"}
 	const three = "linux/arm64,linux/amd64,linux/s390x"
 	t.Run("--keep-going reports every failure", func(t *testing.T) {
