@@ -111,6 +111,35 @@ func TestDiskFull(t *testing.T) {
 	l.noPanic()
 }
 
+// TestDiskFullHere has no room for the result, where the solver has.
+func TestDiskFullHere(t *testing.T) {
+	l, small := newLab(t), t.TempDir()
+	if err := syscall.Mount("tmpfs", small, "tmpfs", 0, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := syscall.Unmount(small, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	dir := l.context(map[string]string{"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN dd if=/dev/urandom of=/noise bs=1M count=2\n"})
+	for _, output := range []string{"type=tar", "type=oci"} {
+		t.Run(output, func(t *testing.T) {
+			out := l.on(t).mab("build", "-o", output+",dest="+filepath.Join(small, "out"), dir)
+			wantNoSpace(t, out)
+			if !strings.Contains(out.stderr, "mab: hint: the disk that the result is written to") {
+				t.Errorf("it does not say which disk\n%s", out.stderr)
+			}
+			if err := os.RemoveAll(filepath.Join(small, "out")); err != nil {
+				t.Fatal(err)
+			}
+			if left, err := os.ReadDir(small); err != nil || len(left) > 0 {
+				t.Errorf("left: %v, %v", left, err)
+			}
+		})
+	}
+}
+
 // fill writes a file until the disk is full.
 func fill(t *testing.T, path string, content []byte) {
 	t.Helper()
