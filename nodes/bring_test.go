@@ -510,6 +510,7 @@ func TestErrorsShowNoScript(t *testing.T) {
 		{fmt.Errorf("running %q on pi: %w", line, context.Canceled), "context canceled"},
 		{&link.ExitError{Line: line, Code: 3, Stderr: "x"}, "it ended with exit code 3"},
 		{&link.ExitError{Line: line, Code: -1, Signal: "KILL"}, "it ended with signal KILL"},
+		{&link.ExitError{Line: line, Code: -1}, "it ended with no exit code"},
 		{io.EOF, "EOF"},
 	} {
 		if got := nodes.Brief(line, test.err); got == nil || got.Error() != test.want {

@@ -124,7 +124,7 @@ func (b *brought) connect(ctx context.Context) (_ net.Conn, err error) {
 			return nil, b.explain(ctx, err, l.noise.String(), stderrOf(conn))
 		}
 		for _, n := range answer.Notes {
-			b.note(n)
+			b.note(plain(n))
 		}
 		if answer.Ready {
 			b.used.Store(true)
@@ -162,7 +162,7 @@ func (l *listener) answer() (Answer, error) {
 	}
 	switch {
 	case a.Error != "":
-		return a, trouble{errors.New(a.Error), a.Hint}
+		return a, trouble{errors.New(plain(a.Error)), plain(a.Hint)}
 	case a.Protocol != Protocol:
 		return a, trouble{fmt.Errorf("the mab there is %s and speaks protocol %d, this one %d", a.Mab, a.Protocol, Protocol),
 			"let MAB_DIST name the programs of the release that this mab is of"}

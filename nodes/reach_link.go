@@ -125,8 +125,11 @@ func brief(line string, err error) error {
 	var exit *link.ExitError
 	if errors.As(err, &exit) {
 		how := "exit code " + strconv.Itoa(exit.Code)
-		if exit.Signal != "" {
+		switch {
+		case exit.Signal != "":
 			how = "signal " + exit.Signal
+		case exit.Code < 0:
+			how = "no exit code"
 		}
 		return &exitError{how}
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // trouble is an error that the user can mend.
@@ -23,7 +24,7 @@ type reachError struct {
 	err  error
 }
 
-func (e *reachError) Error() string { return fmt.Sprintf("node %q: %v", e.node, e.err) }
+func (e *reachError) Error() string { return fmt.Sprintf("node %q: %s", e.node, plain(e.err.Error())) }
 func (e *reachError) Unwrap() error { return e.err }
 
 // Lost tells that another node might do. It would not where it was named wrongly.
@@ -111,6 +112,16 @@ func after(said string) string {
 	return ": " + said
 }
 
+// plain is what another machine wrote, without what tells a terminal what to do.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' && r != '\t' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
 // tidy is what a foreign program wrote, in one line, without what was meant for mab; the first of the texts that has something.
 func tidy(texts ...string) string {
 	const most = 300
@@ -122,7 +133,7 @@ func tidy(texts ...string) string {
 			}
 		}
 		if out := strings.Join(lines, "; "); out != "" {
-			return out[:min(most, len(out))]
+			return plain(out[:min(most, len(out))])
 		}
 	}
 	return ""
