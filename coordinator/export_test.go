@@ -7,6 +7,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/hashicorp/go-multierror"
+
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/nodes"
@@ -67,6 +69,11 @@ func Explain(ctx context.Context, request *Request, plan *Plan, node string, err
 
 // NewRefusedError makes the error of a result that did not pass the check.
 func NewRefusedError(err error) error { return &RefusedError{err} }
+
+// NewFailuresError makes the error of several platforms that failed.
+func NewFailuresError(list ...error) error {
+	return &FailuresError{multierror.Append(nil, list...)}
+}
 
 // Emulators is UnbuildableError.emulators.
 func Emulators(e *UnbuildableError) []emulation.Handler { return e.emulators() }

@@ -228,6 +228,11 @@ func (e *FailuresError) Error() string {
 // Hint gives what mends each, once.
 func (e *FailuresError) Hint() string { return hints(e.errs.Errors) }
 
+// Lost reports whether each was a node that went away: another failure is there on the next try, too.
+func (e *FailuresError) Lost() bool {
+	return !slices.ContainsFunc(e.errs.Errors, func(err error) bool { return !isLost(err) })
+}
+
 // Unwrap gives the failures.
 func (e *FailuresError) Unwrap() error { return e.errs }
 

@@ -174,6 +174,24 @@ func TestErrors(t *testing.T) {
 	}
 }
 
+func TestFailures(t *testing.T) {
+	lost, own := &coordinator.LostError{Node: "pi4"}, errors.New("exit code: 1")
+	for _, test := range []struct {
+		rule string
+		list []error
+		want bool
+	}{
+		{"all nodes were lost", []error{lost, lost}, true},
+		{"the first node was lost", []error{lost, own}, false},
+		{"the last node was lost", []error{own, lost}, false},
+	} {
+		var err interface{ Lost() bool }
+		if got := errors.As(coordinator.NewFailuresError(test.list...), &err) && err.Lost(); got != test.want {
+			t.Errorf("%s: lost: %v", test.rule, got)
+		}
+	}
+}
+
 // TestFailedStep has the plan tell for which platforms, where and how a step ran that failed.
 func TestFailedStep(t *testing.T) {
 	graphs := []*crossbuild.Graph{graph("arm64", "amd64", "arm64"), graph("s390x", "amd64", "s390x"), graph("amd64", "amd64", "amd64")}
