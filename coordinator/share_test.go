@@ -167,6 +167,11 @@ func TestShares(t *testing.T) {
 			if info, err := os.Stat(fmt.Sprint("out/linux_", i)); err != nil || info.Mode().Perm() != 0o500 {
 				t.Errorf("got %v, %v", info, err)
 			}
+			for _, name := range []string{"", "d"} { // or the test's directory is not removed
+				if err := os.Chmod(filepath.Join(fmt.Sprint("out/linux_", i), name), 0o700); err != nil {
+					t.Fatal(err)
+				}
+			}
 		}
 		if diff := cmp.Diff(want, files(t, ".")); diff != "" {
 			t.Errorf("want -, got +:\n%s", diff)

@@ -91,6 +91,9 @@ func moveTrees(shares []*share) error {
 // claim adds the files of the tree to those that are taken. It fails if one is, as the solver does with parts that it has itself.
 func (t tree) claim(taken map[string]bool) error {
 	return filepath.WalkDir(t.at, func(path string, entry fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // The user's directories are moved as they are.
+		}
 		if err != nil || entry.IsDir() {
 			return err
 		}
