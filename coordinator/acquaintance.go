@@ -49,7 +49,7 @@ func openAcquaintances(s solver.State) *acquaintances {
 		return out
 	}
 	out.path = filepath.Join(state.Root, "known-nodes.json")
-	if text, err := os.ReadFile(out.path); err == nil && json.Unmarshal(text, &out.all) != nil {
+	if text, err := os.ReadFile(out.path); err == nil && (json.Unmarshal(text, &out.all) != nil || out.all == nil) {
 		out.all = map[string]acquaintance{}
 	}
 	return out

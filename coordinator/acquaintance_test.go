@@ -55,18 +55,20 @@ func TestAcquaintances(t *testing.T) {
 			}
 		})
 	}
-	t.Run("a damaged file is as none", func(t *testing.T) {
-		dir := t.TempDir()
-		write(t, filepath.Join(dir, "known-nodes.json"), `{"ssh://pi":{"up":1`)
-		a := coordinator.OpenAcquaintances(solver.State{Root: dir})
-		if got := a.Recall(pi, nodes.Info{}); got.Up != 0 {
-			t.Errorf("got %+v", got)
-		}
-		a.Meet(answers(5))
-		if got := coordinator.OpenAcquaintances(solver.State{Root: dir}).Recall(pi, nodes.Info{}); got.Up != 5 {
-			t.Errorf("got %+v", got)
-		}
-	})
+	for _, damaged := range []string{`{"ssh://pi":{"up":1`, "null", ""} {
+		t.Run("a damaged file is as none: "+damaged, func(t *testing.T) {
+			dir := t.TempDir()
+			write(t, filepath.Join(dir, "known-nodes.json"), damaged)
+			a := coordinator.OpenAcquaintances(solver.State{Root: dir})
+			if got := a.Recall(pi, nodes.Info{}); got.Up != 0 {
+				t.Errorf("got %+v", got)
+			}
+			a.Meet(answers(5))
+			if got := coordinator.OpenAcquaintances(solver.State{Root: dir}).Recall(pi, nodes.Info{}); got.Up != 5 {
+				t.Errorf("got %+v", got)
+			}
+		})
+	}
 	t.Run("a directory that cannot be written to changes nothing", func(t *testing.T) {
 		dir := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(dir, nil, 0o600); err != nil {
