@@ -177,6 +177,10 @@ func (r *run) attempt(ctx context.Context, t *task, spawn func(task), goOn func(
 	if ctx.Err() != nil || !r.planned() {
 		return r.explain(ctx, t.member, err)
 	}
+	if len(t.platforms) == 0 {
+		// The plan is made, and what the node was given of it is another task.
+		return nil
+	}
 	return r.recover(ctx, *t, r.explain(ctx, t.member, err), goOn)
 }
 
