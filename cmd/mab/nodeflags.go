@@ -5,6 +5,7 @@ package main
 import (
 	"os"
 	"runtime"
+	"slices"
 
 	"github.com/spf13/pflag"
 
@@ -47,6 +48,10 @@ func (o *options) nodes(n *nodeOptions) ([]nodes.Entry, nodes.Config, error) {
 	list, err := nodes.Choose(saved, os.Getenv(nodesVariable), n.named, runtime.GOOS == "linux")
 	if err != nil {
 		return nil, nodes.Config{}, err
+	}
+	if n.reach.Timeout >= 0 && !slices.ContainsFunc(list, func(e nodes.Entry) bool { return e.URL != nodes.Local }) {
+		// Nothing goes anywhere, and nothing stays behind that would be worth a note.
+		return list, nodes.Config{}, nil
 	}
 	cfg, err := o.reaching(n)
 	return list, cfg, err
