@@ -160,6 +160,9 @@ func TestFarmFaults(t *testing.T) {
 		})
 	}
 	for _, f := range faults() {
+		t.Run("as soon as it is reached/"+f.name, func(t *testing.T) { farmEarlyFault(l.on(t), f) })
+	}
+	for _, f := range faults() {
 		if f.pushed {
 			t.Run("while it pushes/"+f.name, func(t *testing.T) { farmPushFault(l.on(t), f) })
 		}
@@ -210,6 +213,30 @@ func TestFarmFaults(t *testing.T) {
 		build.wait()
 		quiet(t, l.Host("one"))
 	})
+}
+
+// farmEarlyFault has a host fail that was just reached: while the Dockerfile is read, while the plan is made, or soon after.
+func farmEarlyFault(l *farmLab, f fault) {
+	t := l.t.(*testing.T)
+	ref := registry(t) + "/faults/early:1"
+	h := l.Host("one")
+	build := l.start(append(l.farmBuild(ref, "linux/amd64,linux/s390x", l.archContext(t.Name(), "")), l.node("one", "two")...)...)
+	eventually(t, 30*time.Second, "the host is reached", func() bool {
+		for _, p := range h.Processes() {
+			if strings.Contains(p.Line, " agent connect") {
+				return true
+			}
+		}
+		return false
+	})
+	defer f.undo(t, h)
+	f.do(t, h)
+	out := build.within(routed + 10*time.Second)
+	if out.code != 0 {
+		t.Fatalf("exit code %d\n%s", out.code, out.stderr)
+	}
+	correct(t, strings.TrimSpace(out.stdout), "linux/amd64,linux/s390x")
+	quiet(t, h)
 }
 
 // farmPushFault is a fault when a part of a layer has left the node.

@@ -7,7 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"runtime"
+	"time"
 
 	"golang.org/x/term"
 )
@@ -67,7 +69,6 @@ func askOn(ctx context.Context, paths [2]string, prompt string) (string, error) 
 	if err != nil {
 		return "", fmt.Errorf("asking for a secret: %w", errors.Join(err, in.Close(), out.Close()))
 	}
-	_, _ = fmt.Fprint(out, prompt)
 	type answer struct {
 		secret []byte
 		err    error
@@ -78,6 +79,8 @@ func askOn(ctx context.Context, paths [2]string, prompt string) (string, error) 
 		secret, err := term.ReadPassword(int(in.Fd()))
 		answers <- answer{secret, err}
 	}()
+	awaitHidden(int(in.Fd()), shown)
+	_, _ = fmt.Fprint(out, prompt)
 	defer func() { _, _ = fmt.Fprintln(out); _ = out.Close() }()
 	select {
 	case a := <-answers:
@@ -90,5 +93,22 @@ func askOn(ctx context.Context, paths [2]string, prompt string) (string, error) 
 		// The terminal shows again what is typed.
 		_ = term.Restore(int(in.Fd()), shown)
 		return "", ctx.Err()
+	}
+}
+
+const (
+	hiddenWait = time.Second
+	hiddenPoll = time.Millisecond
+)
+
+// awaitHidden waits until the terminal no longer shows what is typed, which ReadPassword sees to: who answers the moment the question is there
+// must not be shown the answer.
+func awaitHidden(terminal int, shown *term.State) {
+	for range int(hiddenWait / hiddenPoll) {
+		now, err := term.GetState(terminal)
+		if err != nil || !reflect.DeepEqual(now, shown) {
+			return
+		}
+		time.Sleep(hiddenPoll)
 	}
 }
