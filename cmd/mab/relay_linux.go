@@ -59,7 +59,7 @@ func pollable(f *os.File) *os.File {
 }
 
 // helloWait is how long a coordinator's first line may take: behind a link that was cut it does not come, and input does not end for hours.
-const helloWait = 2 * time.Minute
+const helloWait = 15 * time.Second
 
 // hello reads the coordinator's first line.
 func (w *wire) hello(wait time.Duration) (nodes.Hello, error) {
