@@ -37,6 +37,8 @@ const (
 func heartbeat() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: aliveAfter, Timeout: aliveWithin}),
+		// A link may be cut before the client has said its first word.
+		grpc.ConnectionTimeout(aliveAfter + aliveWithin),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: askedAtMost, PermitWithoutStream: true}),
 	}
 }
