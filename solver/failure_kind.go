@@ -44,8 +44,9 @@ func (f *Failure) DiskFull() bool {
 }
 
 // SaysDiskFull reports whether the failed step spoke of a full disk, be it DiskFull or in the output of the user's program, which may have
-// filled the disk of the node as well as one of its own: the node's Machine.Free tells more.
-func (f *Failure) SaysDiskFull() bool { return f.DiskFull() || f.seen.noRoom }
+// filled the disk of the node as well as one of its own; or whether runc could not start it, which does not always say why. The node's
+// Machine.Free tells more.
+func (f *Failure) SaysDiskFull() bool { return f.DiskFull() || f.seen.noRoom || f.seen.notStarted }
 
 // EmulatorCrashed reports whether QEMU, or a program under it, crashed in the step that failed: QEMU said so, or the step was an emulated one and
 // ended by a signal of those that programs crash by. Whether the program alone is to blame shows without QEMU.
