@@ -21,10 +21,10 @@ type guest struct {
 	*vm.Machine
 }
 
-// boot starts a machine with a CPU and puts the program into it. The machine ends with the test.
-func boot(t *testing.T, image vm.Image, cpu, program string) guest {
+// boot starts a machine that ends with the test.
+func boot(t *testing.T, image vm.Image, cfg vm.StartConfig) guest {
 	t.Helper()
-	m, err := vm.Start(t.Context(), image, vm.StartConfig{CPU: cpu, Files: []vm.File{{From: program, To: "/usr/local/bin/mab"}}})
+	m, err := vm.Start(t.Context(), image, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestArm64(t *testing.T) {
 		{"a64fx", "emulated", "armv7l"},
 	} {
 		t.Run(a.cpu, func(t *testing.T) {
-			g := boot(t, image, a.cpu, program)
+			g := boot(t, image, vm.StartConfig{CPU: a.cpu, Files: []vm.File{{From: program, To: "/usr/local/bin/mab"}}})
 			t.Run("emulation ls", func(t *testing.T) { arm64Survey(g.on(t), a.how) })
 			t.Run("plan", func(t *testing.T) { arm64Plan(g.on(t), a.how) })
 			t.Run("build", func(t *testing.T) { arm64Build(g.on(t), a) })

@@ -5,10 +5,12 @@
 package e2e_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,22 +29,7 @@ func TestFarmArm64(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := vm.Start(t.Context(), image, vm.StartConfig{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("the console's end:\n%s", m.Console())
-		}
-		if err := m.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	address := strings.Replace(registry(t), "localhost:", "127.0.0.1:", 1)
-	if err := m.Forward(address, address); err != nil {
-		t.Fatal(err)
-	}
+	m := boot(t, image, vm.StartConfig{})
 	l := newLab(t)
 	home := t.TempDir()
 	ssh := filepath.Join(home, ".ssh")
@@ -84,24 +71,16 @@ func TestFarmArm64(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
-	t.Run("all of mab is killed there in the middle", func(t *testing.T) {
-		l := f.on(t)
-		ref := registry(t) + "/vm/cut:1"
-		build := l.start(l.farmBuild(ref, two, "--strategy=native", l.archContext("cut", "sleep 5"))...)
-		guestRuns(build, m, "sleep 5")
+	frozen := func(how syscall.Signal) func() error { return func() error { return syscall.Kill(m.Pid(), how) } }
+	f.lose(t, m, "all of mab is killed there", func() error {
 		out, err := m.SSH(t.Context(), "sh", "-c", `for p in /proc/[0-9]*; do tr '\000' ' ' < $p/cmdline | grep -qE 'mab.* (agent connect|serve)' && kill -9 ${p#/proc/}; done; true`)
-		if err != nil || out.Code != 0 {
-			t.Fatalf("%v %+v", err, out)
+		if err == nil && out.Code != 0 {
+			err = errors.New(out.Stderr)
 		}
-		done := build.within(routed)
-		if done.code != 4 || done.stdout != "" {
-			t.Errorf("exit code %d, stdout %q", done.code, done.stdout)
-		}
-		said(t, done, "mab: error: building on vm", "nothing could take its place")
-		if exists(t, ref) {
-			t.Errorf("%s was written", ref)
-		}
+		return err
 	})
+	f.lose(t, m, "it is frozen, and says nothing", frozen(syscall.SIGSTOP))
+	sound(t, frozen(syscall.SIGCONT)())
 	t.Run("it comes back", func(t *testing.T) {
 		l := f.on(t)
 		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/back:1", two, "--strategy=native", l.archContext("back", ""))...), two)
@@ -109,21 +88,7 @@ func TestFarmArm64(t *testing.T) {
 			t.Errorf("it was built by %s", got)
 		}
 	})
-	t.Run("it is killed and nothing may take its place", func(t *testing.T) {
-		l := f.on(t)
-		ref := registry(t) + "/vm/killed:1"
-		build := l.start(l.farmBuild(ref, two, "--strategy", "native", l.archContext("killed", "sleep 5"))...)
-		guestRuns(build, m, "sleep 5")
-		sound(t, m.Close())
-		out := build.within(routed)
-		if out.code != 4 || out.stdout != "" {
-			t.Errorf("exit code %d, stdout %q", out.code, out.stdout)
-		}
-		said(t, out, "mab: error: ", "vm")
-		if exists(t, ref) {
-			t.Errorf("%s was written", ref)
-		}
-	})
+	f.lose(t, m, "it is killed", m.Close)
 	t.Run("it is off and emulation takes its place", func(t *testing.T) {
 		l := f.on(t)
 		correct(t, l.pushed(l.farmBuild(registry(t)+"/vm/off:1", two, l.archContext("off", ""))...), two)
@@ -133,8 +98,27 @@ func TestFarmArm64(t *testing.T) {
 	})
 }
 
+// lose has something befall the machine in the middle of a build in which nothing may take its place.
+func (l *farmLab) lose(t *testing.T, m guest, name string, befall func() error) {
+	t.Run(name, func(t *testing.T) {
+		l := l.on(t)
+		ref := registry(t) + "/vm/lost:1"
+		build := l.start(l.farmBuild(ref, "linux/amd64,linux/arm64", "--strategy=native", l.archContext(name, "sleep 5"))...)
+		guestRuns(build, m, "sleep 5")
+		sound(t, befall())
+		out := build.within(2 * routed)
+		if out.code != 4 || out.stdout != "" {
+			t.Errorf("exit code %d, stdout %q", out.code, out.stdout)
+		}
+		said(t, out, "mab: error: building on vm", "nothing could take its place")
+		if exists(t, ref) {
+			t.Errorf("%s was written", ref)
+		}
+	})
+}
+
 // guestRuns waits until a process of a build whose command line has a text runs in the machine.
-func guestRuns(build *running, m *vm.Machine, text string) {
+func guestRuns(build *running, m guest, text string) {
 	t := build.t
 	t.Helper()
 	eventually(t, 90*time.Second, fmt.Sprintf("%q runs in the machine", text), func() bool {
