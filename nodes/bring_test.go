@@ -194,12 +194,23 @@ func reach(t *testing.T, m *shell, cfg nodes.Config) *nodes.Reached {
 	return r
 }
 
+// need is the path of a program. Without it the test is skipped, or fails where everything must run.
+func need(t *testing.T, program string) string {
+	t.Helper()
+	path, err := exec.LookPath(program)
+	switch {
+	case err != nil && os.Getenv("MAB_E2E") == "all":
+		t.Fatal(err)
+	case err != nil:
+		t.Skip(err)
+	}
+	return path
+}
+
 func TestBring(t *testing.T) {
 	for _, login := range [][]string{{"sh"}, {"dash"}, {"bash"}, {"busybox", "sh"}, {"fish"}, {"tcsh"}, {"zsh"}} {
 		t.Run("the login shell is "+strings.Join(login, " "), func(t *testing.T) {
-			if _, err := exec.LookPath(login[0]); err != nil {
-				t.Skip(err)
-			}
+			need(t, login[0])
 			m := newShell(t)
 			m.login = login
 			var notes []string
@@ -337,10 +348,7 @@ func TestBringWithout(t *testing.T) {
 			s.env[0] = "PATH=" + dir
 		}},
 		{"anything but busybox", func(s *shell) {
-			busybox, err := exec.LookPath("busybox")
-			if err != nil {
-				s.t.Skip(err)
-			}
+			busybox := need(s.t, "busybox")
 			dir := filepath.Join(s.home, "tools")
 			if err := errors.Join(os.Mkdir(dir, 0o755), exec.Command(busybox, "--install", "-s", dir).Run()); err != nil {
 				s.t.Fatal(err)
