@@ -55,6 +55,10 @@ func (a *Assignment) Count(how crossbuild.How) int {
 type Plan struct {
 	// Assignments has each platform that was asked for once, in the order of the request.
 	Assignments []Assignment `json:"platforms"`
+	// Build is BUILDPLATFORM.
+	Build platforms.Platform `json:"build_platform"`
+	// Portions are what is done apart from the platforms that need it: what several of them share, and what is faster elsewhere.
+	Portions []Portion `json:"portions"`
 	// Shared are the steps that several platforms of one node have in common; its solver runs each once.
 	Shared []crossbuild.Common `json:"shared"`
 }
@@ -66,7 +70,7 @@ type Plan struct {
 // *UnbuildableError.
 func NewPlan(s Situation) (*Plan, error) {
 	p := newPlanner(&s)
-	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Shared: []crossbuild.Common{}}
+	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Portions: []Portion{}, Shared: []crossbuild.Common{}}
 	var wrong UnbuildableError
 	placed := make([]placement, len(p.wanted))
 	for _, i := range p.order() {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
 
@@ -27,6 +28,10 @@ type Request struct {
 	// EmulationImage is where emulators that steps need and the node lacks are taken from, as emulation.InstallConfig has it.
 	// Empty: from nowhere.
 	EmulationImage string
+	// Build is BUILDPLATFORM for the whole build. Zero: that of the fastest node.
+	Build platforms.Platform
+	// NoSplit has each platform be built whole on its node, also what several have in common.
+	NoSplit bool
 	// KeepGoing finishes the other platforms when one has failed, and reports all failures. Nothing is written then.
 	KeepGoing bool
 	// InsecureRegistry allows plain HTTP and unknown certificates for the registry that is pushed to.

@@ -27,6 +27,15 @@ type Situation struct {
 	Without []Exclusion
 	// Under are assignments of this build that are under way and stay; they are load.
 	Under []Assignment
+	// Build is the BUILDPLATFORM that Graphs are for.
+	Build platforms.Platform
+	// Division is what of Graphs can be done apart. Nil: nothing is.
+	Division *crossbuild.Division
+	// Standing are portions of this build that are done or under way and stay where they are, unless their node is in Without. They are
+	// those that an earlier plan of this build gave.
+	Standing []Portion
+	// Travelled is how many bytes the last build carried over of a step's result, by TravelKey.
+	Travelled map[string]int64
 	// Seed chooses between equal nodes, so that builds which start at once do not all choose the same.
 	Seed uint64
 }

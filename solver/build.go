@@ -32,6 +32,11 @@ import (
 type Target struct {
 	Platform   platforms.Platform
 	Definition *pb.Definition
+	// Metadata is what else the frontend says of it, such as the image's config, by BuildKit's keys without the platform
+	// (exporter/containerimage/exptypes).
+	Metadata map[string][]byte
+	// Attestations are those that the frontend wants to be made of it.
+	Attestations []Attestation
 	// Build is the BUILDPLATFORM that the graph is for, if the Solve asked for others than the solver's own. Zero: that one.
 	Build platforms.Platform
 	// Err is why there is no graph for another BUILDPLATFORM; Platform is zero then.
@@ -70,6 +75,14 @@ type Solve struct {
 	SplitCaches bool
 	// Decide is asked once, when the graphs are known. Nil: go on.
 	Decide Decide
+	// BuildPlatform is what the frontend takes for BUILDPLATFORM, unless the request gives that. Zero: the solver's own.
+	BuildPlatform platforms.Platform
+	// Given gives what is to be solved instead of the frontend. Then Decide, Views and BuildPlatform are not looked at. Nil: the frontend.
+	Given Giver
+	// Early are graphs that are solved while Given waits. Their failures are those of the solve that needs them.
+	Early []*pb.Definition
+	// Imports are what other solvers have made and definitions name. Nil: none is named.
+	Imports *Imports
 	// Views are other platforms than the solver's own that Decide wants to see the graphs of as BUILDPLATFORM.
 	Views []platforms.Platform
 	// Registries say how registries are reached that have certificates of their own.
