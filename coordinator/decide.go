@@ -39,47 +39,38 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 		t.platforms = parts[0].platforms
 		return true, nil
 	}
+	if r.cut, err = crossbuild.NewCut(r.graphs, r.divided(), r.plan.Places(r.graphs)); err != nil {
+		return false, err
+	}
 	for _, part := range parts {
+		part.cut = r.cut
 		spawn(part)
 	}
 	return false, nil
 }
 
-// read keeps the graphs of the build.
+// read keeps the graphs of the build, and finds what of them can be done apart.
 func (r *run) read(targets []solver.Target) error {
-	r.graphs, r.views = nil, nil
+	r.targets, r.graphs, r.division = targets, nil, nil
 	for _, t := range targets {
-		if t.Err != nil {
-			r.views = append(r.views, View{Build: t.Build, Err: t.Err})
-			continue
-		}
 		g, err := crossbuild.Read(t.Platform, t.Definition)
-		switch {
-		case err != nil:
+		if err != nil {
 			return fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
-		case t.Build == platforms.Platform{}:
-			r.graphs = append(r.graphs, g)
-			continue
 		}
-		i := slices.IndexFunc(r.views, func(v View) bool { return v.Build == t.Build })
-		if i < 0 {
-			i = len(r.views)
-			r.views = append(r.views, View{Build: t.Build})
-		}
-		r.views[i].Graphs = append(r.views[i].Graphs, g)
+		r.graphs = append(r.graphs, g)
+	}
+	if len(r.members) > 1 && !r.request.NoSplit {
+		r.division = crossbuild.Divide(r.graphs, r.buildPlatform)
 	}
 	return nil
 }
 
-// others are the platforms of the members that are not a member's own.
-func (r *run) others(m *member) []platforms.Platform {
-	var out []platforms.Platform
-	for _, o := range r.members {
-		if own := o.Info.Own; own != m.Info.Own && own != (platforms.Platform{}) && !slices.Contains(out, own) {
-			out = append(out, own)
-		}
+// divided is the division of the graphs, which has nothing apart if nothing may be.
+func (r *run) divided() *crossbuild.Division {
+	if r.division == nil {
+		return &crossbuild.Division{Private: make([]*crossbuild.Graph, len(r.graphs))}
 	}
-	return out
+	return r.division
 }
 
 // remarks are what is to be known of the nodes before anything is run.
@@ -98,6 +89,9 @@ func (r *run) remarks() []string {
 
 // parts are the tasks of assignments: one for each node, or, so that one failure does not end others, for each platform.
 func (r *run) parts(list []Assignment) []task {
+	r.mu.Lock()
+	cut := r.cut
+	r.mu.Unlock()
 	var out []task
 	at := map[string]int{}
 	for _, a := range list {
@@ -106,7 +100,7 @@ func (r *run) parts(list []Assignment) []task {
 			continue
 		}
 		at[a.Node] = len(out)
-		out = append(out, task{member: r.member(a.Node), platforms: []platforms.Platform{a.Platform}})
+		out = append(out, task{member: r.member(a.Node), platforms: []platforms.Platform{a.Platform}, cut: cut})
 	}
 	return out
 }

@@ -25,35 +25,44 @@ const (
 )
 
 // recover has other nodes, or the same one in another way, take over a task that failed, if it is not the user's to mend.
-func (r *run) recover(ctx context.Context, t task, err error, goOn func(func() error)) error {
-	perform := func(list ...task) {
-		for _, other := range list {
-			goOn(func() error { return r.perform(ctx, other, goOn) })
-		}
+func (r *run) recover(ctx context.Context, t task, err error) error {
+	var part *PartError
+	if errors.As(err, &part) {
+		return r.recoverPart(ctx, t, part)
 	}
 	out := r.exclusions(ctx, t, err)
 	if len(out) > 0 {
-		return r.replace(t, err, out, perform)
+		return r.replace(ctx, t, err, out)
 	}
 	var failure *solver.Failure
 	switch {
 	case errors.As(err, &failure) && failure.PushUnreachable() && r.canSend(t):
 		r.say(fmt.Sprintf("%s does not reach the registry: its image is pushed from here (%v)", t.member.Name, failure))
-		perform(task{member: t.member, platforms: t.platforms, through: true})
+		t.through = true
+		r.performAll(ctx, t)
 		return nil
 	case r.request.KeepGoing && len(t.platforms) > 1:
 		for _, p := range t.platforms {
-			perform(task{member: t.member, platforms: []platforms.Platform{p}, through: t.through})
+			one := t
+			one.platforms = []platforms.Platform{p}
+			r.performAll(ctx, one)
 		}
 		return nil
 	}
 	return r.fail(t, err)
 }
 
+// performAll runs tasks beside the rest of the build.
+func (r *run) performAll(ctx context.Context, list ...task) {
+	for _, t := range list {
+		r.goOn(func() error { return r.perform(ctx, t) })
+	}
+}
+
 // replace plans a task anew without what failed, and has that performed.
-func (r *run) replace(t task, err error, without []Exclusion, perform func(...task)) error {
+func (r *run) replace(ctx context.Context, t task, err error, without []Exclusion) error {
 	r.exclude(without...)
-	list, stuck := r.replan(t)
+	list, stuck := r.replan(t.platforms)
 	again := slices.IndexFunc(list, func(a Assignment) bool { return a.Node == t.member.Name && without[0].Any })
 	switch {
 	case stuck != nil && (len(r.members) == 1 && t.member.reached == nil || without[0].Strategy != 0):
@@ -65,7 +74,7 @@ func (r *run) replace(t task, err error, without []Exclusion, perform func(...ta
 		return fmt.Errorf("planning %s again: %s is chosen, and was to be left out", list[again].Platform, t.member.Name)
 	}
 	r.say(fmt.Sprintf("%s on %s is planned anew, because %s: %s", words(t.platforms), t.member.Name, without[0].Why, strings.Join(summaries(list), "; ")))
-	perform(r.parts(list)...)
+	r.performAll(ctx, r.parts(list)...)
 	return nil
 }
 
@@ -134,30 +143,40 @@ func (r *run) crashed(t task, failure *solver.Failure, err error) []Exclusion {
 	return out
 }
 
-// replan assigns the platforms of a task again, beside what is under way.
-func (r *run) replan(t task) ([]Assignment, error) {
+// replan assigns platforms again, beside what is under way.
+func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.situation(nil)
-	for _, g := range r.graphs {
-		if t.has(g.Target) {
-			s.Graphs = append(s.Graphs, g)
+	if r.division != nil {
+		s.Division = &crossbuild.Division{Shared: r.division.Shared}
+	}
+	for i, g := range r.graphs {
+		if !slices.Contains(list, g.Target) {
+			continue
+		}
+		s.Graphs = append(s.Graphs, g)
+		if r.division != nil {
+			s.Division.Private = append(s.Division.Private, r.division.Private[i])
 		}
 	}
 	for _, a := range r.underway() {
-		if !t.has(a.Platform) {
+		if !slices.Contains(list, a.Platform) {
 			s.Under = append(s.Under, a)
 		}
 	}
+	s.Standing = r.plan.Portions
 	again, err := NewPlan(s)
 	if err != nil {
 		return nil, err
 	}
-	// The plan that others hold does not change.
-	plan := &Plan{Assignments: slices.Clone(r.plan.Assignments), Shared: r.plan.Shared}
-	for _, a := range again.Assignments {
-		i := slices.IndexFunc(plan.Assignments, func(old Assignment) bool { return old.Platform == a.Platform })
-		plan.Assignments[i] = a
+	plan := r.plan.with(again)
+	cut, err := crossbuild.NewCut(r.graphs, r.divided(), plan.Places(r.graphs))
+	if err != nil {
+		return nil, err
+	}
+	if r.cut != nil || len(r.members) > 1 {
+		r.cut = cut
 	}
 	r.plan = plan
 	r.memory.tell(r.underway())
@@ -177,7 +196,7 @@ func (r *run) underway() []Assignment {
 
 // situation is what plans of this build are made of. The caller holds the lock.
 func (r *run) situation(graphs []*crossbuild.Graph) Situation {
-	return Situation{Graphs: graphs, Views: r.views, Farm: r.farm(), Allowed: r.request.Strategies, Without: r.without, History: r.memory.known, Seed: r.memory.seed}
+	return Situation{Graphs: graphs, Build: r.buildPlatform, Division: r.division, Farm: r.farm(), Allowed: r.request.Strategies, Without: r.without, History: r.memory.known, Seed: r.memory.seed}
 }
 
 func summaries(list []Assignment) []string {

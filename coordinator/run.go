@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mab-build/mab/crossbuild"
@@ -31,15 +32,25 @@ type run struct {
 	memory   memory
 	// dry is a run that only plans.
 	dry bool
-	// graphs and views are what the frontend made of the Dockerfile; they do not change once there is a plan.
-	graphs []*crossbuild.Graph
-	views  []View
+	// targets are what the frontend made of the Dockerfile for a BUILDPLATFORM, graphs are how mab reads them, and division is what of
+	// them can be done apart, nil: nothing. They do not change while there is a plan.
+	buildPlatform platforms.Platform
+	targets       []solver.Target
+	graphs        []*crossbuild.Graph
+	division      *crossbuild.Division
+	// goOn runs something beside the rest of the build.
+	goOn func(func() error)
 
 	// mu guards what follows.
-	mu      sync.Mutex
-	plan    *Plan
+	mu   sync.Mutex
+	plan *Plan
+	// cut is how the graphs are done by the plan. Nil: by one solve.
+	cut     *crossbuild.Cut
+	makings map[makingKey]*making
 	without []Exclusion
 	done    []*outcome
+	// spoiled are shares of outcomes that are done anew.
+	spoiled []*share
 	faults  []fault
 }
 
@@ -52,6 +63,10 @@ type task struct {
 	lead bool
 	// through is a task whose image is sent here, because the node does not reach the registry.
 	through bool
+	// cut is what the task solves a part of. Nil: it runs the frontend itself.
+	cut *crossbuild.Cut
+	// itself are the parts of the cut that it does not get from others.
+	itself []digest.Digest
 }
 
 func (t *task) has(p platforms.Platform) bool { return slices.Contains(t.platforms, p) }
@@ -62,7 +77,11 @@ type outcome struct {
 	share  *share // nil: it wrote where the whole build goes
 	solved *solver.Result
 	images []manifestlist.Image
-	took   time.Duration
+	// used are the parts that others made for it, and imports what it fetched of them.
+	used    []*making
+	imports *solver.Imports
+	// took is how long it took, and waited how much of that it waited for parts of others.
+	took, waited time.Duration
 }
 
 // fault is a task that failed for good.
@@ -105,25 +124,70 @@ func (r *run) farm() []nodes.Node {
 func (r *run) build(ctx context.Context) error {
 	stop := r.cfg.Display.Open()
 	err := r.solveAll(ctx)
-	if err := errors.Join(err, stop()); err != nil {
+	if err := errors.Join(err, r.release(), stop()); err != nil {
 		return err
 	}
 	r.clock.lap("solve")
 	return r.fault()
 }
 
+// solveAll tries one BUILDPLATFORM after the other: what no node can do for the one, all may be able to do for another.
 func (r *run) solveAll(ctx context.Context) error {
+	var first error
+	for _, p := range r.buildPlatforms() {
+		if first != nil {
+			if err := r.restart(p); err != nil {
+				return err
+			}
+		}
+		r.buildPlatform = p
+		err := r.solveFor(ctx)
+		var unbuildable *UnbuildableError
+		var stranded *StrandedError
+		if err == nil || ctx.Err() != nil || !errors.As(err, &unbuildable) && !errors.As(err, &stranded) {
+			return err
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+// buildPlatforms are the platforms that may be BUILDPLATFORM, the best first. Its zero value is that of the node which runs the frontend.
+func (r *run) buildPlatforms() []platforms.Platform {
+	switch {
+	case r.request.Build != platforms.Platform{}:
+		return []platforms.Platform{r.request.Build}
+	case len(r.members) == 1:
+		return []platforms.Platform{{}}
+	}
+	return BuildPlatforms(r.farm(), r.memory.known.Build())
+}
+
+// restart forgets what was done for another BUILDPLATFORM: platforms of one build do not have different ones.
+func (r *run) restart(next platforms.Platform) error {
+	if r.planned() {
+		r.say(fmt.Sprintf("everything is built anew with %s as BUILDPLATFORM, because no node that is left can go on with %s", next, r.buildPlatform))
+	}
+	err := errors.Join(r.release(), r.discard())
+	r.plan, r.cut, r.done = nil, nil, nil
+	return err
+}
+
+func (r *run) solveFor(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
-	spawn := func(t task) { group.Go(func() error { return r.perform(ctx, t, group.Go) }) }
-	group.Go(func() error { return r.lead(ctx, spawn, group.Go) })
+	r.goOn = group.Go
+	spawn := func(t task) { group.Go(func() error { return r.perform(ctx, t) }) }
+	group.Go(func() error { return r.lead(ctx, spawn) })
 	return group.Wait()
 }
 
 // lead has the frontend run and the plan made on the first node that does not go away meanwhile.
-func (r *run) lead(ctx context.Context, spawn func(task), goOn func(func() error)) error {
+func (r *run) lead(ctx context.Context, spawn func(task)) error {
 	var errs []error
 	for _, m := range leads(r.members) {
-		err := r.attempt(ctx, &task{member: m, lead: true}, spawn, goOn)
+		err := r.attempt(ctx, &task{member: m, lead: true}, spawn)
 		if r.planned() || err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -152,24 +216,16 @@ func (r *run) exclude(list ...Exclusion) {
 }
 
 // perform runs a task of the plan.
-func (r *run) perform(ctx context.Context, t task, goOn func(func() error)) error {
-	return r.attempt(ctx, &t, nil, goOn)
-}
+func (r *run) perform(ctx context.Context, t task) error { return r.attempt(ctx, &t, nil) }
 
 // attempt runs a task, and if it fails has others take it over.
-func (r *run) attempt(ctx context.Context, t *task, spawn func(task), goOn func(func() error)) error {
+func (r *run) attempt(ctx context.Context, t *task, spawn func(task)) error {
 	began := time.Now()
 	out := &outcome{}
 	err := r.solve(ctx, t, out, spawn)
 	out.task, out.took = *t, time.Since(began)
 	if err == nil {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.done = append(r.done, out)
-		if len(t.platforms) > 0 {
-			r.memory.tell(r.underway())
-		}
-		return nil
+		return r.finish(ctx, out)
 	}
 	if out.share != nil {
 		err = errors.Join(err, out.share.discard())
@@ -181,7 +237,22 @@ func (r *run) attempt(ctx context.Context, t *task, spawn func(task), goOn func(
 		// The plan is made, and what the node was given of it is another task.
 		return nil
 	}
-	return r.recover(ctx, *t, r.explain(ctx, t.member, err), goOn)
+	return r.recover(ctx, *t, r.explain(ctx, t.member, transferred(err, out.imports, out.used)))
+}
+
+// finish keeps what a task left behind, if it is made of what the others are made of.
+func (r *run) finish(ctx context.Context, out *outcome) error {
+	r.mu.Lock()
+	if out.stale() {
+		r.mu.Unlock()
+		return r.again(ctx, out)
+	}
+	defer r.mu.Unlock()
+	r.done = append(r.done, out)
+	if len(out.task.platforms) > 0 {
+		r.memory.tell(r.underway())
+	}
+	return nil
 }
 
 // solve solves a task and reads the images that it made, so that nothing is wanted of its node any more.
@@ -202,8 +273,13 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 		Registries: r.cfg.Attach.Config.Registries,
 		Whole:      r.request.Platforms, SplitCaches: r.splits(),
 	}
+	if t.cut != nil {
+		r.give(ctx, t, out, &s)
+	}
 	if t.lead {
-		s.Views = r.others(t.member)
+		if r.buildPlatform != t.member.Info.Own {
+			s.BuildPlatform = r.buildPlatform
+		}
 		s.Decide = func(ctx context.Context, targets []solver.Target) (bool, error) {
 			return r.decide(ctx, t, targets, spawn)
 		}
@@ -281,6 +357,10 @@ func (r *run) discard() error {
 			errs = append(errs, o.share.discard())
 		}
 	}
+	for _, s := range r.spoiled {
+		errs = append(errs, s.discard())
+	}
+	r.spoiled = nil
 	return errors.Join(errs...)
 }
 

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/platforms"
+)
+
+// recoverPart goes on without a part that was to come from another node: another one makes it, or, where only the way to it failed, the
+// task does.
+func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error {
+	m := failed.making
+	out := r.exclusions(ctx, task{member: m.member, platforms: m.platforms}, failed.err)
+	if len(out) == 0 && !failed.transfer {
+		return r.fail(t, failed)
+	}
+	if len(out) == 0 {
+		if !r.able(t) {
+			return r.fail(t, failed)
+		}
+		r.say(fmt.Sprintf("%s on %s builds %q itself, because %v", words(t.platforms), t.member.Name, m.part.Step.Name, failed))
+		t.itself = append(slices.Clone(t.itself), m.part.Key)
+		r.performAll(ctx, t)
+		return nil
+	}
+	m.lost.Do(func() {
+		r.exclude(out...)
+		r.say(fmt.Sprintf("%s does not make %s, because %s", m.member.Name, m, out[0].Why))
+	})
+	stale := r.spoil(m)
+	list, stuck := r.replan(union(r.request.Platforms, t.platforms, stale))
+	if stuck != nil {
+		return r.fail(t, &StrandedError{Platforms: t.platforms, err: failed, stuck: stuck})
+	}
+	r.say(fmt.Sprintf("%s is planned anew: %s", words(t.platforms), strings.Join(summaries(list), "; ")))
+	r.performAll(ctx, r.parts(list)...)
+	return nil
+}
+
+// able reports whether a task's node can do all steps of its platforms.
+func (r *run) able(t task) bool {
+	return !slices.ContainsFunc(t.platforms, func(p platforms.Platform) bool {
+		_, err := crossbuild.Decide(r.graphs[r.place(p)], t.member.Info, nil)
+		return err != nil
+	})
+}
+
+// spoil has all that was made with a part be done again, since another node is to make it anew: two platforms of one index do not hold
+// different results of one step. It returns the platforms that were done.
+func (r *run) spoil(m *making) []platforms.Platform {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	m.stale = true
+	var out []platforms.Platform
+	kept := r.done[:0:0]
+	for _, o := range r.done {
+		if !o.stale() {
+			kept = append(kept, o)
+			continue
+		}
+		out = append(out, o.task.platforms...)
+		if o.share != nil {
+			r.spoiled = append(r.spoiled, o.share)
+		}
+	}
+	r.done = kept
+	return out
+}
+
+// stale reports whether a part that it is made of is made anew. The caller holds the run's lock.
+func (o *outcome) stale() bool {
+	return slices.ContainsFunc(o.used, func(m *making) bool { return m.stale })
+}
+
+// again does a task anew which was done with a part that has become stale meanwhile.
+func (r *run) again(ctx context.Context, out *outcome) error {
+	if out.share != nil {
+		if err := out.share.discard(); err != nil {
+			return err
+		}
+	}
+	list, err := r.replan(out.task.platforms)
+	if err != nil {
+		return errors.Join(&StrandedError{Platforms: out.task.platforms, err: err, stuck: err})
+	}
+	r.performAll(ctx, r.parts(list)...)
+	return nil
+}
+
+// union is what is in one of the lists, in the order of all.
+func union(all []platforms.Platform, lists ...[]platforms.Platform) []platforms.Platform {
+	var out []platforms.Platform
+	for _, p := range all {
+		if slices.ContainsFunc(lists, func(l []platforms.Platform) bool { return slices.Contains(l, p) }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// with is the plan with what was planned anew. The plan that others hold does not change.
+func (p *Plan) with(again *Plan) *Plan {
+	out := *p
+	out.Assignments = slices.Clone(p.Assignments)
+	for _, a := range again.Assignments {
+		i := slices.IndexFunc(out.Assignments, func(old Assignment) bool { return old.Platform == a.Platform })
+		out.Assignments[i] = a
+	}
+	out.Portions = nil
+	for _, old := range p.Portions {
+		if !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) {
+			out.Portions = append(out.Portions, old)
+		}
+	}
+	out.Portions = append(out.Portions, again.Portions...)
+	return &out
+}
+
+// replacedBy reports whether another portion is of the same steps: there is one that is shared, and one for each platform of its own.
+func (p Portion) replacedBy(other Portion) bool {
+	return p.shared() && other.shared() || !p.shared() && !other.shared() && p.Platforms[0] == other.Platforms[0]
+}
+
+func (p Portion) shared() bool { return len(p.Platforms) > 1 }
+
+func (p Portion) privateOf(list []Assignment) bool {
+	return !p.shared() && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
+}

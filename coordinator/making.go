@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/opencontainers/go-digest"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+// making is a part of the cut that one node makes and then holds for the others.
+type making struct {
+	part   crossbuild.Part
+	member *member
+	// platforms are those that it is for, in the order of the request.
+	platforms []platforms.Platform
+	// done is closed when made, or err, and took are there.
+	done chan struct{}
+	made *solver.Made
+	err  error
+	took time.Duration
+	// lost has its loss be dealt with once.
+	lost sync.Once
+	// stale is a part that is made anew elsewhere, so that what holds it is to be done again. The run's lock guards it.
+	stale bool
+}
+
+// makingKey names a making within a build.
+type makingKey struct {
+	part digest.Digest
+	node string
+}
+
+// wait waits for the part. It fails with a PartError also if the node has gone away since.
+func (m *making) wait(ctx context.Context) error {
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	err := m.err
+	if err == nil {
+		select {
+		case <-m.made.Done():
+			err = m.made.Err()
+		default:
+		}
+	}
+	if err == nil {
+		return nil
+	}
+	return &PartError{making: m, err: err}
+}
+
+// name is what its cache is called by.
+func (m *making) name() string {
+	if len(m.platforms) > 1 {
+		return "shared"
+	}
+	return "private-" + strings.ReplaceAll(m.platforms[0].String(), "/", "-")
+}
+
+// String says in words what is made.
+func (m *making) String() string {
+	return fmt.Sprintf("what %s share of %q", words(m.platforms), m.part.Step.Name)
+}
+
+// PartError is a part of a build that a node was to make for others, and did not, or that did not get from there to where it is needed.
+type PartError struct {
+	making *making
+	// transfer is a part that was made and did not get there.
+	transfer bool
+	err      error
+}
+
+// Error is that of the node.
+func (e *PartError) Error() string {
+	if e.transfer {
+		return fmt.Sprintf("fetching %s from %s: %v", e.making, e.making.member.Name, e.err)
+	}
+	return e.err.Error()
+}
+
+// Unwrap gives the cause.
+func (e *PartError) Unwrap() error { return e.err }
+
+// making returns the making of a part of a cut, which it begins if nobody needed it before.
+func (r *run) making(ctx context.Context, cut *crossbuild.Cut, at int) *making {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	part := cut.Parts[at]
+	key := makingKey{part.Key, part.Node}
+	if m := r.makings[key]; m != nil {
+		return m
+	}
+	m := &making{part: part, member: r.member(part.Node), done: make(chan struct{})}
+	for _, g := range part.Graphs {
+		m.platforms = append(m.platforms, r.graphs[g].Target)
+	}
+	if r.makings == nil {
+		r.makings = map[makingKey]*making{}
+	}
+	r.makings[key] = m
+	r.goOn(func() error {
+		defer close(m.done)
+		began := time.Now()
+		m.err = r.explain(ctx, m.member, r.make(ctx, cut, at, m))
+		m.took = time.Since(began)
+		return nil // It is the failure of those that need the part.
+	})
+	return m
+}
+
+// make has a part made.
+func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) error {
+	needs := make([]*making, len(m.part.Needs))
+	for i, n := range m.part.Needs {
+		needs[i] = r.making(ctx, cut, n)
+	}
+	imports := solver.NewImports()
+	definition := func(ctx context.Context) (*crossbuild.Definition, error) {
+		have := map[int]crossbuild.Import{}
+		for i, n := range m.part.Needs {
+			if err := needs[i].wait(ctx); err != nil {
+				return nil, err
+			}
+			have[n] = needs[i].imported(m.part.Node, imports)
+		}
+		return cut.Part(at, imported(have))
+	}
+	var err error
+	m.made, err = m.member.client.Make(ctx, solver.Make{
+		Request: &r.request.Request, Input: r.input, Registries: r.cfg.Attach.Config.Registries, Display: r.display(m.member),
+		Name: m.name(), Definition: definition, Imports: imports, Materials: true,
+	})
+	return transferred(err, imports, needs)
+}
+
+// imported is how the part is named on a node. What another node made is added to the imports.
+func (m *making) imported(node string, to *solver.Imports) crossbuild.Import {
+	if m.part.Node == node {
+		return crossbuild.Import{}
+	}
+	to.Add(m.made)
+	return crossbuild.Import{Ref: m.made.Ref(), Store: solver.ImportStore}
+}
+
+func imported(have map[int]crossbuild.Import) crossbuild.Imports {
+	return func(part int) (crossbuild.Import, bool) {
+		i, ok := have[part]
+		return i, ok
+	}
+}
+
+// transferred is a failure whose cause is that something could not be fetched: then that is what failed.
+func transferred(err error, imports *solver.Imports, from []*making) error {
+	cause := imports.Err()
+	if err == nil || cause == nil {
+		return err
+	}
+	at := slices.IndexFunc(from, func(m *making) bool { return m.made != nil && m.made.Err() != nil })
+	if at < 0 {
+		at = slices.IndexFunc(from, func(m *making) bool { return m.made != nil })
+	}
+	if at < 0 {
+		return err
+	}
+	return &PartError{making: from[at], transfer: true, err: cause}
+}
+
+// release lets go of all parts.
+func (r *run) release() error {
+	var errs []error
+	for _, m := range r.makings {
+		if m.made != nil {
+			errs = append(errs, m.made.Close())
+		}
+	}
+	r.makings = nil
+	return errors.Join(errs...)
+}
