@@ -59,6 +59,9 @@ func (r *run) read(targets []solver.Target) error {
 		}
 		r.graphs = append(r.graphs, g)
 	}
+	if err := moved(r.graphs); err != nil && !r.pinned(r.graphs) {
+		return err
+	}
 	if len(r.members) > 1 && !r.request.NoSplit {
 		r.division = crossbuild.Divide(r.graphs, r.buildPlatform)
 	}

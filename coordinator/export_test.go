@@ -9,6 +9,7 @@ import (
 
 	"github.com/hashicorp/go-multierror"
 
+	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/nodes"
@@ -137,3 +138,6 @@ func (a Acquaintances) Recall(e nodes.Entry, info nodes.Info) nodes.Info {
 
 // NewUnreachableError is newUnreachableError.
 func NewUnreachableError(list ...Found) error { return newUnreachableError(list) }
+
+// Moved is moved.
+func Moved(graphs []*crossbuild.Graph) error { return moved(graphs) }

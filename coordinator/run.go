@@ -38,6 +38,8 @@ type run struct {
 	targets       []solver.Target
 	graphs        []*crossbuild.Graph
 	division      *crossbuild.Division
+	// looked are the graphs of a look at base images that differed between platforms.
+	looked []*crossbuild.Graph
 	// goOn runs something beside the rest of the build.
 	goOn func(func() error)
 
@@ -80,7 +82,7 @@ type outcome struct {
 	// used are the parts that others made for it, and imports what it fetched of them.
 	used    []*making
 	imports *solver.Imports
-	// took is how long it took, and waited how much of that it waited for parts of others.
+	// took is how long it took but for waited, the time in which it waited for parts of others.
 	took, waited time.Duration
 }
 
@@ -188,6 +190,10 @@ func (r *run) lead(ctx context.Context, spawn func(task)) error {
 	var errs []error
 	for _, m := range leads(r.members) {
 		err := r.attempt(ctx, &task{member: m, lead: true}, spawn)
+		tag := (*movedError)(nil)
+		for i := 0; i < looks && errors.As(err, &tag); i++ {
+			err = r.attempt(ctx, &task{member: m, lead: true}, spawn)
+		}
 		if r.planned() || err == nil || ctx.Err() != nil {
 			return err
 		}
@@ -223,7 +229,7 @@ func (r *run) attempt(ctx context.Context, t *task, spawn func(task)) error {
 	began := time.Now()
 	out := &outcome{}
 	err := r.solve(ctx, t, out, spawn)
-	out.task, out.took = *t, time.Since(began)
+	out.task, out.took = *t, time.Since(began)-out.waited
 	if err == nil {
 		return r.finish(ctx, out)
 	}
