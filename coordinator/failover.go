@@ -143,10 +143,11 @@ func (r *run) crashed(t task, failure *solver.Failure, err error) []Exclusion {
 	return out
 }
 
-// replan assigns platforms again, beside what is under way.
+// replan assigns platforms again, beside what is under way. To them may come some that were done, and are to be done again.
 func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	list = r.spoil(list)
 	s := r.situation(nil)
 	if r.division != nil {
 		s.Division = &crossbuild.Division{Shared: r.division.Shared}
@@ -170,7 +171,8 @@ func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 	if err != nil {
 		return nil, err
 	}
-	plan := r.plan.with(again)
+	plan := r.plan.with(again, r.excluded)
+	plan.keepShared(r.plan, again.Assignments)
 	cut, err := crossbuild.NewCut(r.graphs, r.divided(), plan.Places(r.graphs))
 	if err != nil {
 		return nil, err
@@ -283,8 +285,9 @@ func (e *StrandedError) Unwrap() error { return e.err }
 // explain adds what only the coordinator can find out: why a solver is gone, and which platforms a base image has.
 func (r *run) explain(ctx context.Context, m *member, err error) error {
 	var failure *solver.Failure
+	var part *PartError
 	switch {
-	case err == nil, ctx.Err() != nil:
+	case err == nil, ctx.Err() != nil, errors.As(err, &part):
 		return err
 	case !errors.As(err, &failure):
 		if m.gone() {

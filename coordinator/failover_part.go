@@ -8,23 +8,31 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 )
 
+// settled is how long a node gets to be seen gone, when something could not be fetched from it.
+const settled = 5 * time.Second
+
 // recoverPart goes on without a part that was to come from another node: another one makes it, or, where only the way to it failed, the
 // task does.
 func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error {
 	m := failed.making
-	out := r.exclusions(ctx, task{member: m.member, platforms: m.platforms}, failed.err)
-	if len(out) == 0 && !failed.transfer {
-		return r.fail(t, failed)
-	}
-	if len(out) == 0 {
-		if !r.able(t) {
-			return r.fail(t, failed)
+	if failed.transfer {
+		waiting, cancel := context.WithTimeout(ctx, settled)
+		if err := m.gone(waiting); err != nil {
+			failed = err
 		}
+		cancel()
+	}
+	out := r.exclusions(ctx, task{member: m.member, platforms: m.platforms}, failed.err)
+	switch {
+	case len(out) == 0 && (!failed.transfer || !r.able(t)):
+		return r.fail(t, failed)
+	case len(out) == 0:
 		r.say(fmt.Sprintf("%s on %s builds %q itself, because %v", words(t.platforms), t.member.Name, m.part.Step.Name, failed))
 		t.itself = append(slices.Clone(t.itself), m.part.Key)
 		r.performAll(ctx, t)
@@ -34,8 +42,7 @@ func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error 
 		r.exclude(out...)
 		r.say(fmt.Sprintf("%s does not make %s, because %s", m.member.Name, m, out[0].Why))
 	})
-	stale := r.spoil(m)
-	list, stuck := r.replan(union(r.request.Platforms, t.platforms, stale))
+	list, stuck := r.replan(t.platforms)
 	if stuck != nil {
 		return r.fail(t, &StrandedError{Platforms: t.platforms, err: failed, stuck: stuck})
 	}
@@ -52,26 +59,38 @@ func (r *run) able(t task) bool {
 	})
 }
 
-// spoil has all that was made with a part be done again, since another node is to make it anew: two platforms of one index do not hold
-// different results of one step. It returns the platforms that were done.
-func (r *run) spoil(m *making) []platforms.Platform {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	m.stale = true
-	var out []platforms.Platform
+// spoil has what platforms share be made anew for all of them, if the node that made it is not used any more and one of list needs it: two
+// platforms of one index do not hold different results of one step. It returns list with those that were done. The caller holds the lock.
+func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
+	lost := slices.IndexFunc(r.plan.Portions, func(p Portion) bool {
+		return p.shared() && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
+	})
+	if lost < 0 {
+		return list
+	}
+	for _, m := range r.makings {
+		m.stale = m.stale || m.part.Node == r.plan.Portions[lost].Node
+	}
 	kept := r.done[:0:0]
 	for _, o := range r.done {
 		if !o.stale() {
 			kept = append(kept, o)
 			continue
 		}
-		out = append(out, o.task.platforms...)
+		list = union(r.request.Platforms, list, o.task.platforms)
 		if o.share != nil {
 			r.spoiled = append(r.spoiled, o.share)
 		}
 	}
 	r.done = kept
-	return out
+	return list
+}
+
+// excluded reports whether a node is not used any more at all.
+func (r *run) excluded(node string) bool {
+	return slices.ContainsFunc(r.without, func(e Exclusion) bool {
+		return e.Node == node && e.Any && e.Platform == platforms.Platform{}
+	})
 }
 
 // stale reports whether a part that it is made of is made anew. The caller holds the run's lock.
@@ -105,8 +124,8 @@ func union(all []platforms.Platform, lists ...[]platforms.Platform) []platforms.
 	return out
 }
 
-// with is the plan with what was planned anew. The plan that others hold does not change.
-func (p *Plan) with(again *Plan) *Plan {
+// with is the plan with what was planned anew, without what platforms share on nodes that are not used any more. The plan that others hold does not change.
+func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 	out := *p
 	out.Assignments = slices.Clone(p.Assignments)
 	for _, a := range again.Assignments {
@@ -115,12 +134,25 @@ func (p *Plan) with(again *Plan) *Plan {
 	}
 	out.Portions = nil
 	for _, old := range p.Portions {
-		if !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) {
+		if !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) && !(old.shared() && without(old.Node)) {
 			out.Portions = append(out.Portions, old)
 		}
 	}
 	out.Portions = append(out.Portions, again.Portions...)
 	return &out
+}
+
+// keepShared has what platforms share still be made apart, on the node that makes it for the first of list, if that is how it was planned
+// and the plan of list alone does not need it so: those that are under way will.
+func (p *Plan) keepShared(before *Plan, list []Assignment) {
+	was := slices.IndexFunc(before.Portions, Portion.shared)
+	if was < 0 || slices.ContainsFunc(p.Portions, Portion.shared) {
+		return
+	}
+	portion := before.Portions[was]
+	portion.Node, portion.Travels = list[0].Node, nil
+	portion.Why = fmt.Sprintf("%s builds %s", list[0].Node, list[0].Platform)
+	p.Portions = append(p.Portions, portion)
 }
 
 // replacedBy reports whether another portion is of the same steps: there is one that is shared, and one for each platform of its own.

@@ -48,18 +48,29 @@ func (m *making) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	err := m.err
-	if err == nil {
-		select {
-		case <-m.made.Done():
-			err = m.made.Err()
-		default:
-		}
+	if m.err != nil {
+		return &PartError{making: m, err: m.err}
 	}
-	if err == nil {
+	select {
+	case <-m.made.Done():
+		return m.ended()
+	default:
 		return nil
 	}
-	return &PartError{making: m, err: err}
+}
+
+// gone waits for the node of a part that was made to go away, and returns nil if it does not.
+func (m *making) gone(ctx context.Context) *PartError {
+	select {
+	case <-m.made.Done():
+		return m.ended()
+	case <-ctx.Done():
+		return nil
+	}
+}
+
+func (m *making) ended() *PartError {
+	return &PartError{making: m, err: &LostError{Node: m.member.Name, err: m.made.Err()}}
 }
 
 // name is what its cache is called by.
