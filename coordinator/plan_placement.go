@@ -83,15 +83,12 @@ func (p *planner) impossible(w *wanted, most int) []Alternative {
 		}
 		s := &p.sites[i]
 		strategy := p.strategy(w, s)
-		f := &w.forms[s.view]
 		a := Alternative{Node: s.node.Name}
 		switch why, excluded := s.excluded(w.target, strategy); {
 		case excluded:
 			a.Why = why
-		case f.graph == nil:
-			a.Why = f.err.Error()
 		case strategy == 0:
-			a.Why = "it does not run " + f.lacks(p.catalog, s)
+			a.Why = "it does not run " + w.form.lacks(p.catalog, s)
 		case !p.s.Allowed.Allows(strategy):
 			a.Strategy, a.Why = strategy, fmt.Sprintf("--strategy %s forbids it", p.s.Allowed)
 		default:
@@ -200,7 +197,7 @@ func (p *planner) worse(w *wanted, o, chosen *offer) string {
 func (p *planner) assignment(w *wanted, c placement) Assignment {
 	info := c.site.node.Info
 	// The strategies are the answers of the same question, so that this cannot fail.
-	d, err := crossbuild.Decide(w.forms[c.site.view].graph, info, p.anywhere)
+	d, err := crossbuild.Decide(w.form.graph, info, p.anywhere)
 	if err != nil {
 		return Assignment{Platform: w.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
 	}
@@ -223,7 +220,7 @@ func (p *planner) graphs(placed []placement) [][]*crossbuild.Graph {
 	out := make([][]*crossbuild.Graph, len(p.sites))
 	for i, c := range placed {
 		at := of[c.site]
-		out[at] = append(out[at], p.wanted[i].forms[c.site.view].graph)
+		out[at] = append(out[at], p.wanted[i].form.graph)
 	}
 	return out
 }

@@ -4,7 +4,6 @@ package coordinator_test
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -235,13 +234,11 @@ func TestOneNodeIsNotCompared(t *testing.T) {
 }
 
 func TestAlternatives(t *testing.T) {
-	all := farm("pc: amd64 (arm64)", "pi: arm64", "pi2: arm64", "vm: amd64 !arm64", "old: arm64", "cloud: s390x (arm64)", "own: arm64")
+	all := farm("pc: amd64 (arm64)", "pi: arm64", "pi2: arm64", "vm: amd64 !arm64", "old: arm64", "cloud: s390x (arm64)")
 	all[1].Info.Running = 2
-	all[6].Info.Own = platforms.MustParse("arm64")
 	plan, err := coordinator.NewPlan(coordinator.Situation{
 		Graphs: []*crossbuild.Graph{graph("arm64", "arm64")}, Farm: all, Allowed: crossbuild.Strategies{crossbuild.Native},
 		Without: []coordinator.Exclusion{{Node: "old", Any: true, Why: "its disk is full"}},
-		Views:   []coordinator.View{{Build: platforms.MustParse("arm64"), Err: errors.New("the frontend is not for it")}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -251,8 +248,7 @@ func TestAlternatives(t *testing.T) {
 		`{"node":"pc","strategy":"emulated","why_not":"--strategy native forbids it"},` +
 		`{"node":"vm","why_not":"it does not run linux/arm64"},` +
 		`{"node":"old","why_not":"its disk is full"},` +
-		`{"node":"cloud","strategy":"emulated","why_not":"--strategy native forbids it"},` +
-		`{"node":"own","why_not":"the frontend is not for it"}]`
+		`{"node":"cloud","strategy":"emulated","why_not":"--strategy native forbids it"}]`
 	if diff := cmp.Diff(want, string(raw)); err != nil || diff != "" {
 		t.Errorf("error %v; want -, got +:\n%s", err, diff)
 	}
@@ -278,40 +274,6 @@ func TestAlternatives(t *testing.T) {
 	}
 	if diff := cmp.Diff(list, got); plan.Assignments[0].Node != "n19" || diff != "" {
 		t.Errorf("chosen %s; want -, got +:\n%s", plan.Assignments[0].Node, diff)
-	}
-}
-
-// TestViews holds that a node builds what the frontend made for nodes of its platform.
-func TestViews(t *testing.T) {
-	all := farm("pc: amd64", "pi: arm64")
-	all[1].Info.Own = platforms.MustParse("arm64")
-	// The build stage is native on either.
-	s := coordinator.Situation{
-		Graphs: []*crossbuild.Graph{graph("s390x", "amd64"), graph("arm64", "amd64")}, Farm: all,
-		Views: []coordinator.View{{Build: platforms.MustParse("arm64"), Graphs: []*crossbuild.Graph{graph("arm64", "arm64", "arm64"), graph("s390x", "arm64", "arm64")}}},
-	}
-	plan, err := coordinator.NewPlan(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []string
-	for _, a := range plan.Assignments {
-		got = append(got, fmt.Sprintf("%s on %s: %s, %d steps", a.Platform, a.Node, a.Strategy, len(a.Steps)))
-	}
-	if diff := cmp.Diff([]string{"linux/s390x on pc: cross, 1 steps", "linux/arm64 on pi: native, 2 steps"}, got); diff != "" {
-		t.Errorf("want -, got +:\n%s", diff)
-	}
-	// Several targets of one platform are told apart by their order.
-	s.Graphs = []*crossbuild.Graph{graph("arm64", "s390x"), graph("arm64", "s390x")}
-	s.Views[0].Graphs = []*crossbuild.Graph{graph("arm64", "arm64"), graph("arm64", "arm64", "arm64")}
-	if plan, err = coordinator.NewPlan(s); err != nil || len(plan.Assignments[0].Steps) != 1 || len(plan.Assignments[1].Steps) != 2 {
-		t.Errorf("plan %+v, error %v", plan, err)
-	}
-	s.Graphs, s.Farm, s.Views[0].Graphs = s.Graphs[:1], all[1:], nil
-	_, err = coordinator.NewPlan(s)
-	want := "no node can build linux/arm64: on pi there is nothing to build: the frontend made nothing of the Dockerfile"
-	if err == nil || !strings.HasPrefix(err.Error(), want) {
-		t.Errorf("got %v, want %s", err, want)
 	}
 }
 

@@ -5,7 +5,6 @@ package coordinator
 import (
 	"cmp"
 	"slices"
-	"strconv"
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
@@ -65,9 +64,8 @@ func (p *planner) classify() {
 	for i := range p.s.Farm {
 		n := &p.s.Farm[i]
 		site := newSite(n, p.s)
-		site.view = 1 + slices.IndexFunc(p.s.Views, func(v View) bool { return v.Build == n.Info.Own })
 		site.speeds = make([]speed, len(p.platforms))
-		key := strconv.AppendInt(nil, int64(site.view), 10)
+		var key []byte
 		for k, name := range p.platforms {
 			site.speeds[k] = speedOf(&n.Info, name, middle)
 			key = append(append(key, ' '), site.speeds[k].how...)
@@ -103,11 +101,7 @@ func (p *planner) decide() {
 
 // strategy is how a platform would be built on a site, allowed or not; zero if it cannot be.
 func (p *planner) strategy(w *wanted, s *site) crossbuild.Strategy {
-	f := &w.forms[s.view]
-	if f.graph == nil {
-		return 0
-	}
-	return p.strategies[f.shape*p.classes+s.class]
+	return p.strategies[w.form.shape*p.classes+s.class]
 }
 
 // estimate finds what each platform takes on each site.
@@ -125,7 +119,7 @@ func (p *planner) estimate() {
 			known[w.target] = work
 		}
 		if !work.known {
-			work.fast = copySeconds + stepSeconds*float64(w.forms[0].steps)
+			work.fast = copySeconds + stepSeconds*float64(w.form.steps)
 			work.slow = work.fast
 		}
 		w.work = work
@@ -138,7 +132,7 @@ func (p *planner) estimate() {
 			}
 			seconds := s.measurement(w.number, strategy)
 			if seconds == 0 {
-				seconds = work.of(strategy) * w.forms[s.view].cost(s)
+				seconds = work.of(strategy) * w.form.cost(s)
 			}
 			p.seconds[i*len(p.sites)+k] = seconds
 		}
@@ -178,7 +172,7 @@ func (p *planner) costOf(list []group) []float64 {
 	for i, g := range list {
 		out[i] = costs[g.strategy]
 		if s, w := sites[g.url], wanted[g.platform]; s != nil && w != nil && p.strategy(w, s) == g.strategy {
-			out[i] = w.forms[s.view].cost(s)
+			out[i] = w.form.cost(s)
 		}
 	}
 	return out
@@ -255,7 +249,7 @@ func (p *planner) onto(w *wanted, s *site, seconds float64, strategy crossbuild.
 		return seconds
 	}
 	context := 0.0
-	if w.forms[s.view].sends {
+	if w.form.sends {
 		context = contextSize
 	}
 	return seconds + s.start(context)

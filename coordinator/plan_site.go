@@ -27,8 +27,6 @@ type site struct {
 	node *nodes.Node
 	// class is equal for sites that run the same in the same way.
 	class int
-	// view is which of a platform's graphs it builds.
-	view int
 	// speeds are by the planner's number of a platform.
 	speeds []speed
 	// free is when each of its slots is, in seconds from now, once load has been called.

@@ -136,14 +136,10 @@ func (r refusal) String() string {
 // refuse tells why one node cannot have a platform, with the mend that its probe gave.
 func (p *planner) refuse(w *wanted, s *site) refusal {
 	strategy := p.strategy(w, s)
-	f := &w.forms[s.view]
 	if why, out := s.excluded(w.target, strategy); out {
 		return refusal{reason: why, excluded: true}
 	}
-	if f.graph == nil {
-		return refusal{reason: "there is nothing to build: " + f.err.Error()}
-	}
-	d, err := crossbuild.Decide(f.graph, s.node.Info, p.anywhere)
+	d, err := crossbuild.Decide(w.form.graph, s.node.Info, p.anywhere)
 	if err == nil {
 		return refusal{
 			reason: fmt.Sprintf("it would be %s (%s), which --strategy %s forbids", d.Strategy, d.Why, p.s.Allowed),

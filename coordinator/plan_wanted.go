@@ -3,7 +3,6 @@
 package coordinator
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -16,17 +15,15 @@ import (
 type wanted struct {
 	target platforms.Platform
 	number int // the planner's of the target
-	// forms are what its graph is, by the view of a site.
-	forms []form
-	work  workload
+	form   form
+	work   workload
 	// warm is the newest record of it, whose node has the cache. Zero: it was never built.
 	warm Record
 }
 
-// form is the graph of a platform as the nodes of one view have it.
+// form is a graph and what of it a plan looks at.
 type form struct {
-	graph *crossbuild.Graph // nil: err tells why
-	err   error
+	graph *crossbuild.Graph
 	// runs are how many steps run programs of which platform, and steps all of them.
 	runs  []runs
 	steps int
@@ -108,34 +105,14 @@ func (f *form) example(c *catalog) *crossbuild.Graph {
 	return g
 }
 
-// newWanted reads the graphs of a situation in each view.
+// newWanted reads the graphs of a situation.
 func newWanted(s *Situation, c *catalog) []wanted {
 	out := make([]wanted, len(s.Graphs))
 	for i, g := range s.Graphs {
-		out[i] = wanted{target: g.Target, number: c.platform(g.Target), forms: make([]form, 1, 1+len(s.Views))}
-		out[i].forms[0] = c.form(g)
-	}
-	for _, v := range s.Views {
-		// Where a platform is there several times, so it is in the view.
-		of := map[platforms.Platform][]*crossbuild.Graph{}
-		for _, g := range v.Graphs {
-			of[g.Target] = append(of[g.Target], g)
-		}
-		for i := range out {
-			f := form{err: v.Err}
-			if list := of[out[i].target]; v.Err == nil && len(list) > 0 {
-				f = c.form(list[0])
-				of[out[i].target] = list[min(1, len(list)-1):]
-			} else if f.err == nil {
-				f.err = errUnseen
-			}
-			out[i].forms = append(out[i].forms, f)
-		}
+		out[i] = wanted{target: g.Target, number: c.platform(g.Target), form: c.form(g)}
 	}
 	return out
 }
-
-var errUnseen = errors.New("the frontend made nothing of the Dockerfile")
 
 // lacks are the platforms that the site does not run and the graph needs, as a list in words.
 func (f *form) lacks(c *catalog, s *site) string {

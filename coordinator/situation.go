@@ -12,8 +12,6 @@ import (
 type Situation struct {
 	// Graphs are what is to be planned, one for each platform, in the order of the request.
 	Graphs []*crossbuild.Graph
-	// Views are the same graphs as they are on nodes of another platform than the one that made Graphs.
-	Views []View
 	// Farm are the nodes that answered, in the user's order.
 	Farm []nodes.Node
 	// Allowed are the strategies that the user allows. Empty: all.
@@ -50,13 +48,4 @@ type Exclusion struct {
 	Platform platforms.Platform
 	// Why is a sentence without capital letter and full stop.
 	Why string
-}
-
-// View is what the graphs of a build are on nodes of a platform, because BUILDPLATFORM differs.
-type View struct {
-	Build platforms.Platform
-	// Graphs has those for the platforms of the situation's Graphs, in any order.
-	Graphs []*crossbuild.Graph
-	// Err is why there are none: such nodes cannot build this.
-	Err error
 }
