@@ -13,7 +13,6 @@ import (
 	"maps"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/docker/cli/cli/config"
@@ -37,10 +36,6 @@ type Target struct {
 	Metadata map[string][]byte
 	// Attestations are those that the frontend wants to be made of it.
 	Attestations []Attestation
-	// Build is the BUILDPLATFORM that the graph is for, if the Solve asked for others than the solver's own. Zero: that one.
-	Build platforms.Platform
-	// Err is why there is no graph for another BUILDPLATFORM; Platform is zero then.
-	Err error
 }
 
 // Decide looks at the graphs of a build, before a step was run, and says whether this solve goes on: false ends it well, an error with it.
@@ -77,14 +72,12 @@ type Solve struct {
 	Decide Decide
 	// BuildPlatform is what the frontend takes for BUILDPLATFORM, unless the request gives that. Zero: the solver's own.
 	BuildPlatform platforms.Platform
-	// Given gives what is to be solved instead of the frontend. Then Decide, Views and BuildPlatform are not looked at. Nil: the frontend.
+	// Given gives what is to be solved instead of the frontend. Then Decide and BuildPlatform are not looked at. Nil: the frontend.
 	Given Giver
 	// Early are graphs that are solved while Given waits. Their failures are those of the solve that needs them.
 	Early []*pb.Definition
 	// Imports are what other solvers have made and definitions name. Nil: none is named.
 	Imports *Imports
-	// Views are other platforms than the solver's own that Decide wants to see the graphs of as BUILDPLATFORM.
-	Views []platforms.Platform
 	// Registries say how registries are reached that have certificates of their own.
 	Registries manifestlist.Registries
 	// Display shows the progress. Nil: nobody looks.
@@ -173,9 +166,6 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 	s.evidence.targets = targets
 	if s.Decide == nil {
 		return res, nil
-	}
-	for _, build := range s.Views {
-		targets = append(targets, s.view(ctx, gw, request, build)...)
 	}
 	goOn, err := s.Decide(ctx, targets)
 	if err == nil && !goOn {
@@ -286,28 +276,6 @@ func (e Export) entry(seen *evidence) (client.ExportEntry, error) {
 		}
 	}
 	return out, nil
-}
-
-// view reads the graphs as they would be on a solver with another platform of its own.
-func (s *Solve) view(ctx context.Context, gw gateway.Client, request gateway.SolveRequest, build platforms.Platform) []Target {
-	request.FrontendOpt = maps.Clone(request.FrontendOpt)
-	for _, arg := range platforms.Args(build, build) {
-		if strings.HasPrefix(arg.Name, "BUILD") {
-			request.FrontendOpt["build-arg:"+arg.Name] = arg.Value
-		}
-	}
-	res, err := gw.Solve(ctx, request)
-	if err != nil {
-		return []Target{{Build: build, Err: err}}
-	}
-	targets, err := s.targets(ctx, res)
-	if err != nil {
-		return []Target{{Build: build, Err: err}}
-	}
-	for i := range targets {
-		targets[i].Build = build
-	}
-	return targets
 }
 
 // targets reads the graph of each platform out of an unevaluated result, if anybody wants to see them.
