@@ -2,13 +2,9 @@ package coordinator
 
 import (
 	"github.com/mab-build/mab/crossbuild"
-	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/platforms"
 )
 
-func BuildPlatforms(farm []nodes.Node, last platforms.Platform) []platforms.Platform {
-	return []platforms.Platform{farm[0].Info.Own}
-}
 func (h History) Build() platforms.Platform { return platforms.Platform{} }
 
 func (p *Plan) Places(graphs []*crossbuild.Graph) crossbuild.Places {
