@@ -13,6 +13,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/docker/cli/cli/config"
@@ -26,17 +27,6 @@ import (
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/platforms"
 )
-
-// Target is what the frontend made of the Dockerfile for one platform, before anything of it is run.
-type Target struct {
-	Platform   platforms.Platform
-	Definition *pb.Definition
-	// Metadata is what else the frontend says of it, such as the image's config, by BuildKit's keys without the platform
-	// (exporter/containerimage/exptypes).
-	Metadata map[string][]byte
-	// Attestations are those that the frontend wants to be made of it.
-	Attestations []Attestation
-}
 
 // Decide looks at the graphs of a build, before a step was run, and says whether this solve goes on: false ends it well, an error with it.
 type Decide func(ctx context.Context, targets []Target) (bool, error)
@@ -72,7 +62,8 @@ type Solve struct {
 	Decide Decide
 	// BuildPlatform is what the frontend takes for BUILDPLATFORM, unless the request gives that. Zero: the solver's own.
 	BuildPlatform platforms.Platform
-	// Given gives what is to be solved instead of the frontend. Then Decide and BuildPlatform are not looked at. Nil: the frontend.
+	// Given gives what is to be solved instead of the frontend. Then Decide is not looked at, and what the
+	// frontend would be told is only in the provenance. Nil: the frontend.
 	Given Giver
 	// Early are graphs that are solved while Given waits. Their failures are those of the solve that needs them.
 	Early []*pb.Definition
@@ -119,7 +110,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	}
 	var stopped error
 	build := func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		res, err := s.run(ctx, gw, src, opt.FrontendAttrs)
+		res, err := s.run(ctx, gw, src, opt.FrontendAttrs, !c.foreign.Load())
 		var own *contextError
 		var stop *stopError
 		switch {
@@ -147,7 +138,11 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 }
 
 // run has the frontend read what is to be built, and what remains after the decision be solved.
-func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs map[string]string) (*gateway.Result, error) {
+func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs map[string]string, own bool) (*gateway.Result, error) {
+	attrs = s.buildArgs(gw, attrs)
+	if s.Given != nil {
+		return s.runGiven(ctx, gw, attrs, own)
+	}
 	if err := src.fetch(ctx, gw); err != nil {
 		return nil, err
 	}
@@ -175,6 +170,21 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 		return nil, &stopError{err}
 	}
 	return res, nil
+}
+
+// buildArgs gives the frontend BUILDPLATFORM and its kin, where they are not what it takes by itself. What the request gives stays.
+func (s *Solve) buildArgs(gw gateway.Client, attrs map[string]string) map[string]string {
+	if s.BuildPlatform == (platforms.Platform{}) || s.BuildPlatform == ownPlatform(gw) {
+		return attrs
+	}
+	attrs = maps.Clone(attrs)
+	for _, arg := range platforms.Args(s.BuildPlatform, platforms.Platform{}) {
+		key := "build-arg:" + arg.Name
+		if _, given := attrs[key]; !given && strings.HasPrefix(arg.Name, "BUILD") {
+			attrs[key] = arg.Value
+		}
+	}
+	return attrs
 }
 
 // see looks at what is shown.
@@ -276,60 +286,6 @@ func (e Export) entry(seen *evidence) (client.ExportEntry, error) {
 		}
 	}
 	return out, nil
-}
-
-// targets reads the graph of each platform out of an unevaluated result, if anybody wants to see them.
-func (s *Solve) targets(ctx context.Context, res *gateway.Result) ([]Target, error) {
-	if s.Decide == nil {
-		return nil, nil
-	}
-	if res.Ref != nil || len(res.Refs) == 0 {
-		def, err := definition(ctx, res.Ref)
-		if err != nil {
-			return nil, err
-		}
-		return []Target{{Platform: s.only(res), Definition: def}}, nil
-	}
-	list, err := exptypes.ParsePlatforms(res.Metadata)
-	if err != nil {
-		return nil, fmt.Errorf("reading the platforms of the build: %w", err)
-	}
-	var out []Target
-	for _, p := range list.Platforms {
-		def, err := definition(ctx, res.Refs[p.ID])
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, Target{Platform: platforms.FromOCI(p.Platform), Definition: def})
-	}
-	return out, nil
-}
-
-// only is the platform of a build for one platform: what was asked for, or what the frontend chose.
-func (s *Solve) only(res *gateway.Result) platforms.Platform {
-	if len(s.Request.Platforms) == 1 {
-		return s.Request.Platforms[0]
-	}
-	if list, err := exptypes.ParsePlatforms(res.Metadata); err == nil && len(list.Platforms) == 1 {
-		return platforms.FromOCI(list.Platforms[0].Platform)
-	}
-	return platforms.Host()
-}
-
-// definition is empty for a Dockerfile that ends in an empty `FROM scratch`.
-func definition(ctx context.Context, ref gateway.Reference) (*pb.Definition, error) {
-	if ref == nil {
-		return &pb.Definition{}, nil
-	}
-	state, err := ref.ToState()
-	if err != nil {
-		return nil, fmt.Errorf("reading the build's graph: %w", err)
-	}
-	def, err := state.Marshal(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading the build's graph: %w", err)
-	}
-	return def.ToPB(), nil
 }
 
 func result(ref string, resp *client.SolveResponse) (*Result, error) {

@@ -45,6 +45,8 @@ type Client struct {
 	link *link
 	// survey is what the solver said last of how it runs each platform.
 	survey atomic.Pointer[[]emulation.Support]
+	// foreign tells that it is not mab's.
+	foreign atomic.Bool
 }
 
 // Dial connects to a solver at a BuildKit address such as unix:///run/mab/solver.sock. The caller closes the client.
@@ -152,6 +154,7 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	if info.Foreign = info.Mab == "" && labels[surveyLabel] == ""; info.Foreign {
 		info.Survey = foreignSurvey(info.Platforms)
 	}
+	c.foreign.Store(info.Foreign)
 	c.survey.Store(&info.Survey)
 	if info.Running, err = c.running(ctx); err != nil {
 		return Info{}, err

@@ -22,6 +22,8 @@ import (
 type evidence struct {
 	// targets are the graphs, if anybody wanted to see them.
 	targets []Target
+	// origins are the steps of targets as they are known to others. Nil: as they are here.
+	origins origins
 
 	mu    sync.Mutex
 	steps map[digest.Digest]*heard
@@ -43,6 +45,11 @@ type heard struct {
 
 // wordLength is more than the longest of the words that are listened for has.
 const wordLength = 40
+
+// given takes over what is solved in place of what a frontend would have made.
+func (e *evidence) given(targets []Target, steps origins) {
+	e.targets, e.origins = targets, steps
+}
 
 // see listens to what steps write.
 func (e *evidence) see(s *client.SolveStatus) {
@@ -111,6 +118,7 @@ func (c *Client) explain(ctx context.Context, err error, s *Solve) error {
 		}
 	}
 	f.Platform = s.evidence.platform(f.Step)
+	f.Step = s.evidence.origins.of(f.Step)
 	if survey := c.survey.Load(); survey != nil {
 		f.emulated = emulated(*survey, f.Platform)
 	}

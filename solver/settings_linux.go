@@ -144,14 +144,14 @@ func (c Config) frontends(workers worker.Infos) (map[string]frontend.Frontend, e
 	cfg := c.daemon.Frontends
 	out := map[string]frontend.Frontend{}
 	if on(cfg.Dockerfile.Enabled) {
-		out["dockerfile.v0"] = forwarder.NewGatewayForwarder(workers, dockerfile.Build)
+		out[dockerfileFrontend] = givenFrontend{forwarder.NewGatewayForwarder(workers, dockerfile.Build)}
 	}
 	if on(cfg.Gateway.Enabled) {
 		gw, err := gateway.NewGatewayFrontend(workers, cfg.Gateway.AllowedRepositories)
 		if err != nil {
 			return nil, fmt.Errorf("making the gateway frontend: %w", err)
 		}
-		out["gateway.v0"] = gw
+		out[gatewayFrontend] = givenFrontend{gw}
 	}
 	return out, nil
 }

@@ -17,8 +17,11 @@ import (
 	"github.com/mab-build/mab/platforms"
 )
 
-// dockerfileFrontend is BuildKit's name of what reads Dockerfiles.
-const dockerfileFrontend = "dockerfile.v0"
+// BuildKit's names of what reads Dockerfiles, and of what runs images that do.
+const (
+	dockerfileFrontend = "dockerfile.v0"
+	gatewayFrontend    = "gateway.v0"
+)
 
 // withStages is the request that the frontend is asked, with stages of the same Dockerfile as named contexts: each is read first, without
 // these contexts and for every platform that may want it, and then given to the frontend as an input. Nothing is run for it. The keys
@@ -54,13 +57,16 @@ func withStages(ctx context.Context, gw gateway.Client, attrs, stages map[string
 	return out, nil
 }
 
-// stageAttrs asks for a stage alone, and for the solver's own platform as well: FROM --platform=$BUILDPLATFORM may want it.
+// stageAttrs asks for a stage alone, and for BUILDPLATFORM as well: FROM --platform=$BUILDPLATFORM may want it.
 func stageAttrs(gw gateway.Client, attrs map[string]string, stage string) map[string]string {
 	out := maps.Clone(attrs)
 	maps.DeleteFunc(out, func(key, _ string) bool { return strings.HasPrefix(key, "attest:") })
 	out["target"], out["multi-platform"] = stage, "true"
-	if workers := gw.BuildOpts().Workers; len(workers) > 0 && len(workers[0].Platforms) > 0 {
-		own := platforms.FromOCI(workers[0].Platforms[0]).String()
+	own := out["build-arg:BUILDPLATFORM"]
+	if p := ownPlatform(gw); own == "" && p != (platforms.Platform{}) {
+		own = p.String()
+	}
+	if own != "" {
 		if asked := strings.Split(out["platform"], ","); out["platform"] == "" {
 			out["platform"] = own
 		} else if !slices.Contains(asked, own) {
@@ -68,4 +74,13 @@ func stageAttrs(gw gateway.Client, attrs map[string]string, stage string) map[st
 		}
 	}
 	return out
+}
+
+// ownPlatform is what the frontend takes for BUILDPLATFORM by itself: the solver's first. Zero: it lists none.
+func ownPlatform(gw gateway.Client) platforms.Platform {
+	workers := gw.BuildOpts().Workers
+	if len(workers) == 0 || len(workers[0].Platforms) == 0 {
+		return platforms.Platform{}
+	}
+	return platforms.FromOCI(workers[0].Platforms[0])
 }
