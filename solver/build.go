@@ -245,6 +245,9 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	if len(src.uploads) > 0 {
 		session = append(session, src.uploads)
 	}
+	if s.Imports != nil {
+		src.stores[ImportStore] = importStore{Imports: s.Imports}
+	}
 	opt := client.SolveOpt{
 		FrontendAttrs:       attrs,
 		LocalMounts:         src.dirs,

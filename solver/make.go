@@ -4,11 +4,17 @@ package solver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 
+	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
+	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
 )
 
@@ -20,7 +26,8 @@ type Make struct {
 	// Registries and Display are as in Solve.
 	Registries manifestlist.Registries
 	Display    *Display
-	// Name tells the part from others of the build, in words without a slash; the cache that it writes is named after it.
+	// Name tells the part from others of the build; the cache that it writes is named after it. PartName gives names that are read again.
+	// Empty: it writes none.
 	Name string
 	// Definition gives what is to be solved, as Giver does.
 	Definition func(ctx context.Context) (*pb.Definition, error)
@@ -30,28 +37,134 @@ type Make struct {
 	Materials bool
 }
 
-// Made is a part that a solver has made and holds until it is closed: its garbage collection does not take it away.
+// Made is a part that a solver has made and holds until it is closed: neither its garbage collection nor a pruning takes it away.
 type Made struct {
-	// Image is its manifest, whose layers Size counts, in bytes.
+	// Image is its manifest, whose layers Size counts, in bytes. It says nothing of when and where it was made, so that a part that came out
+	// of the cache is the same image as before.
 	Image ocispec.Descriptor
 	Size  int64
 	// Materials are what it was made from, if they were wanted and are known.
 	Materials []Material
 	// Steps and Cached are as in Result.
 	Steps, Cached int
+
+	// blobs are what it consists of, its manifest and its config among them.
+	blobs []blob
+	hold  *hold
 }
 
+// importName is the repository of all parts. Nobody asks a registry for it.
+const importName = "mab.local/part"
+
 // Ref is the reference by which definitions name it in ImportStore.
-func (m *Made) Ref() string { return "" }
+func (m *Made) Ref() string { return importName + "@" + m.Image.Digest.String() }
 
 // Done is closed when the solver does not hold it any more. Err tells why, nil if it was closed.
-func (m *Made) Done() <-chan struct{} { return nil }
+func (m *Made) Done() <-chan struct{} { return m.hold.over }
 
 // Err is why the solver does not hold it any more.
-func (m *Made) Err() error { return nil }
+func (m *Made) Err() error { return m.hold.ended() }
 
-// Close lets go of it.
-func (m *Made) Close() error { return nil }
+// Close lets go of it. Before that it waits for the cache that the part writes; its errors are that cache's. It may be called again.
+func (m *Made) Close() error { return m.hold.close() }
 
-// Make solves a part, and holds it. The caller closes what it returns. Its errors are those of Build.
-func (c *Client) Make(ctx context.Context, m Make) (*Made, error) { return nil, errors.New("not yet") }
+// Make solves a part, and holds it until it is closed or ctx ends. The caller closes what it returns. Its errors are those of Build.
+func (c *Client) Make(ctx context.Context, m Make) (*Made, error) {
+	s := &Solve{Request: m.Request, Input: m.Input, Registries: m.Registries, Display: m.Display, Imports: m.Imports, evidence: &evidence{}}
+	h, err := c.newHold(ctx, s, m)
+	if err != nil {
+		return nil, err
+	}
+	out, err := h.make(m)
+	if err != nil {
+		return nil, errors.Join(err, h.close())
+	}
+	return out, nil
+}
+
+// make waits for the part, and has its layers be written.
+func (h *hold) make(m Make) (*Made, error) {
+	select {
+	case <-h.solved:
+	case <-h.over:
+		return nil, h.ended()
+	}
+	answer, count, err := h.export(m.Materials)
+	if err != nil {
+		return nil, err
+	}
+	out := &Made{hold: h}
+	out.Steps, out.Cached = count.counts()
+	image, materials, err := h.read(answer)
+	if err != nil {
+		return nil, err
+	}
+	out.Materials = materials
+	if out.blobs, out.Image, err = image.plain(); err != nil {
+		return nil, err
+	}
+	for _, l := range image.Layers {
+		out.Size += l.Size
+	}
+	h.writeCaches(h.written)
+	return out, nil
+}
+
+// definition is what a part is made by, in the session that it is made in.
+func (h *hold) definition(ctx context.Context, m Make) (*pb.Definition, error) {
+	def, err := m.Definition(ctx)
+	if err != nil {
+		return nil, err
+	}
+	def, err = crossbuild.ForSession(def, h.session.ID())
+	if err != nil {
+		return nil, fmt.Errorf("reading a part of the build: %w", err)
+	}
+	return def, nil
+}
+
+// keep solves a part, tells that it is there, and keeps it: what the client of a gateway has solved is in use until its build ends.
+func (h *hold) keep(ctx context.Context, gw gateway.Client, m Make) error {
+	def, err := h.definition(ctx, m)
+	if err != nil {
+		return &stopError{err}
+	}
+	imports, err := cacheImports(gw.BuildOpts().Opts)
+	if err != nil {
+		return err
+	}
+	res, err := gw.Solve(ctx, gateway.SolveRequest{Definition: def, Evaluate: true, CacheImports: imports})
+	if err != nil {
+		return err
+	}
+	h.def, h.ref = def, res.Ref
+	close(h.solved)
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// cacheImports are the caches that a build reads, as the client hands them to a frontend.
+func cacheImports(attrs map[string]string) ([]gateway.CacheOptionsEntry, error) {
+	text := attrs["cache-imports"]
+	if text == "" {
+		return nil, nil
+	}
+	var list []client.CacheOptionsEntry
+	if err := json.Unmarshal([]byte(text), &list); err != nil {
+		return nil, fmt.Errorf("reading the caches of the build: %w", err)
+	}
+	var out []gateway.CacheOptionsEntry
+	for _, e := range list {
+		out = append(out, gateway.CacheOptionsEntry{Type: e.Type, Attrs: e.Attrs})
+	}
+	return out, nil
+}
+
+// newSession is one that several builds of this client use.
+func newSession(ctx context.Context, key string) (*session.Session, error) {
+	s, err := session.NewSession(ctx, key)
+	if err != nil {
+		return nil, fmt.Errorf("opening a session: %w", err)
+	}
+	return s, nil
+}

@@ -51,17 +51,17 @@ func (s *Solve) partAttrs(e Export) map[string]string {
 	return out
 }
 
-// splitCaches has those of all platforms be read, which several nodes may have written, and each platform's cache be written to a place of its
-// own where several nodes write now. Whoever builds a platform writes it, so that no node overwrites what another wrote.
+// splitCaches has those of all platforms and parts be read, which several nodes may have written, and each platform's cache be written to a place
+// of its own where several nodes write now. Whoever builds a platform writes it, so that no node overwrites what another wrote.
 func (s *Solve) splitCaches(imports, exports []client.CacheOptionsEntry) (from, to []client.CacheOptionsEntry, err error) {
 	for _, e := range imports {
 		from = append(from, splitImport(e, s.whole())...)
 	}
-	if !s.SplitCaches {
+	if !s.SplitCaches || len(s.Request.Platforms) == 0 {
 		return from, exports, nil
 	}
 	for _, e := range exports {
-		list, err := splitExport(e, s.Request.Platforms)
+		list, err := splitExport(e, slugs(s.Request.Platforms))
 		if err != nil {
 			return nil, nil, err
 		}
@@ -70,18 +70,78 @@ func (s *Solve) splitCaches(imports, exports []client.CacheOptionsEntry) (from, 
 	return from, to, nil
 }
 
-// splitExport is a cache's entries for each platform. What is inside the image is so already.
-func splitExport(e client.CacheOptionsEntry, list []platforms.Platform) ([]client.CacheOptionsEntry, error) {
-	if e.Type == inlineCache || len(list) == 0 {
+func slugs(list []platforms.Platform) []string {
+	var out []string
+	for _, p := range list {
+		out = append(out, p.Slug())
+	}
+	return out
+}
+
+// sharedParts and privateParts are how many parts have caches, of those for several platforms and of those for each one: whoever reads
+// cannot know how many there are, and has to look for each.
+const sharedParts, privateParts = 3, 1
+
+// PartName names the part at place n, counted from 0, of those that are for p alone, or for several platforms if p is zero. Empty: so many have
+// no cache.
+func PartName(p platforms.Platform, n int) string {
+	name, most := "shared", sharedParts
+	if p != (platforms.Platform{}) {
+		name, most = "private-"+p.Slug(), privateParts
+	}
+	switch {
+	case n >= most:
+		return ""
+	case n > 0:
+		name += "-" + strconv.Itoa(n+1)
+	}
+	return name
+}
+
+// cacheNames are those that a build for these platforms may have written caches under.
+func cacheNames(list []platforms.Platform) []string {
+	out := slugs(list)
+	if len(list) > 1 {
+		for n := range sharedParts {
+			out = append(out, PartName(platforms.Platform{}, n))
+		}
+	}
+	for _, p := range list {
+		for n := range privateParts {
+			out = append(out, PartName(p, n))
+		}
+	}
+	return out
+}
+
+// partCaches are what a part of this name writes where the build writes exports.
+func partCaches(exports []client.CacheOptionsEntry, name string) ([]client.CacheOptionsEntry, error) {
+	var out []client.CacheOptionsEntry
+	for _, e := range exports {
+		if name == "" || isInline(e) {
+			continue
+		}
+		list, err := splitExport(e, []string{name})
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// splitExport is a cache's entries under each of the names. What is inside the image is so already.
+func splitExport(e client.CacheOptionsEntry, names []string) ([]client.CacheOptionsEntry, error) {
+	if isInline(e) {
 		return []client.CacheOptionsEntry{e}, nil
 	}
 	var out []client.CacheOptionsEntry
-	for _, p := range list {
-		if e.Type == "local" {
-			out = append(out, withAttr(e, "dest", filepath.Join(e.Attrs["dest"], p.Slug())))
+	for _, name := range names {
+		if e.Type == localCache {
+			out = append(out, withAttr(e, "dest", filepath.Join(e.Attrs["dest"], name)))
 			continue
 		}
-		ref, err := platformRef(e.Attrs["ref"], p)
+		ref, err := besideRef(e.Attrs["ref"], name)
 		if err != nil {
 			return nil, &usageError{"--cache-to: " + err.Error(), "write type=registry,ref=NAME:TAG; each platform gets a tag of its own that begins with it"}
 		}
@@ -90,23 +150,23 @@ func splitExport(e client.CacheOptionsEntry, list []platforms.Platform) ([]clien
 	return out, nil
 }
 
-// splitImport is what may have been written under a cache's name, itself included, for all platforms.
+// splitImport is what may have been written under a cache's name, itself included, by builds for these platforms.
 func splitImport(e client.CacheOptionsEntry, list []platforms.Platform) []client.CacheOptionsEntry {
 	switch e.Type {
 	case "registry":
 		out := []client.CacheOptionsEntry{e}
-		for _, p := range list {
+		for _, name := range cacheNames(list) {
 			// There is nothing more to be read at a digest.
-			if ref, err := platformRef(e.Attrs["ref"], p); err == nil {
+			if ref, err := besideRef(e.Attrs["ref"], name); err == nil {
 				out = append(out, withAttr(e, "ref", ref))
 			}
 		}
 		return out
-	case "local":
+	case localCache:
 		var out []client.CacheOptionsEntry
 		dirs := []string{e.Attrs["src"]}
-		for _, p := range list {
-			dirs = append(dirs, filepath.Join(e.Attrs["src"], p.Slug()))
+		for _, name := range cacheNames(list) {
+			dirs = append(dirs, filepath.Join(e.Attrs["src"], name))
 		}
 		for _, dir := range dirs {
 			if _, err := os.Stat(filepath.Join(dir, "index.json")); err == nil {
@@ -138,8 +198,8 @@ func withAttr(e client.CacheOptionsEntry, name, value string) client.CacheOption
 	return e
 }
 
-// platformRef is a platform's reference beside ref: NAME:TAG-linux-arm64.
-func platformRef(ref string, p platforms.Platform) (string, error) {
+// besideRef is a reference beside ref: NAME:TAG-linux-arm64.
+func besideRef(ref, name string) (string, error) {
 	named, err := reference.ParseNormalizedNamed(ref)
 	if err != nil {
 		return "", fmt.Errorf("%q: %w", ref, err)
@@ -151,9 +211,9 @@ func platformRef(ref string, p platforms.Platform) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("%q has no tag", ref)
 	}
-	out, err := reference.WithTag(reference.TrimNamed(named), tagged.Tag()+"-"+p.Slug())
+	out, err := reference.WithTag(reference.TrimNamed(named), tagged.Tag()+"-"+name)
 	if err != nil {
-		return "", fmt.Errorf("%q: %w", tagged.Tag()+"-"+p.Slug(), err)
+		return "", fmt.Errorf("%q: %w", tagged.Tag()+"-"+name, err)
 	}
 	return reference.FamiliarString(out), nil
 }

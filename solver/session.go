@@ -86,7 +86,7 @@ func (r *Request) caches() (imports, exports []client.CacheOptionsEntry, err err
 // cacheTypes are the kinds of caches that the solver knows, with the setting that each needs to be read and written.
 var cacheTypes = map[string]struct{ from, to string }{
 	"registry":  {"ref", "ref"},
-	"local":     {"src", "dest"},
+	localCache:  {"src", "dest"},
 	inlineCache: {"ref", ""},
 }
 
@@ -103,7 +103,7 @@ func checkCaches(list []client.CacheOptionsEntry, flag string, needs func(kind s
 	return nil
 }
 
-const inlineCache = "inline"
+const inlineCache, localCache = "inline", "local"
 
 func isInline(e client.CacheOptionsEntry) bool { return e.Type == inlineCache }
 
