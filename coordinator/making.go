@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -73,12 +72,24 @@ func (m *making) ended() *PartError {
 	return &PartError{making: m, err: &LostError{Node: m.member.Name, err: m.made.Err()}}
 }
 
-// name is what its cache is called by.
-func (m *making) name() string {
-	if len(m.platforms) > 1 {
-		return "shared"
+// cacheName is what the cache of a part is called by.
+func (r *run) cacheName(cut *crossbuild.Cut, at int) string {
+	n := 0
+	for i := range at {
+		if r.onlyFor(&cut.Parts[i]) == r.onlyFor(&cut.Parts[at]) {
+			n++
+		}
 	}
-	return "private-" + strings.ReplaceAll(m.platforms[0].String(), "/", "-")
+	return solver.PartName(r.onlyFor(&cut.Parts[at]), n)
+}
+
+// onlyFor is the platform that a part is for, if it is for one alone; zero if it is of what several share.
+func (r *run) onlyFor(p *crossbuild.Part) platforms.Platform {
+	shared := r.division.Shared
+	if shared != nil && slices.ContainsFunc(shared.Steps, func(s crossbuild.Step) bool { return s.Identity == p.Step.Identity }) {
+		return platforms.Platform{}
+	}
+	return r.graphs[p.Graphs[0]].Target
 }
 
 // String says in words what is made.
@@ -152,7 +163,7 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 	var err error
 	m.made, err = m.member.client.Make(ctx, solver.Make{
 		Request: &r.request.Request, Input: r.input, Registries: r.cfg.Attach.Config.Registries, Display: r.display(m.member),
-		Name: m.name(), Definition: definition, Imports: imports, Materials: true,
+		Name: r.cacheName(cut, at), Definition: definition, Imports: imports, Materials: true,
 	})
 	return transferred(err, imports, needs)
 }

@@ -4,11 +4,9 @@ package solver
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
-	"github.com/moby/buildkit/client"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver/pb"
@@ -141,23 +139,6 @@ func (h *hold) keep(ctx context.Context, gw gateway.Client, m Make) error {
 	close(h.solved)
 	<-ctx.Done()
 	return ctx.Err()
-}
-
-// cacheImports are the caches that a build reads, as the client hands them to a frontend.
-func cacheImports(attrs map[string]string) ([]gateway.CacheOptionsEntry, error) {
-	text := attrs["cache-imports"]
-	if text == "" {
-		return nil, nil
-	}
-	var list []client.CacheOptionsEntry
-	if err := json.Unmarshal([]byte(text), &list); err != nil {
-		return nil, fmt.Errorf("reading the caches of the build: %w", err)
-	}
-	var out []gateway.CacheOptionsEntry
-	for _, e := range list {
-		out = append(out, gateway.CacheOptionsEntry{Type: e.Type, Attrs: e.Attrs})
-	}
-	return out, nil
 }
 
 // newSession is one that several builds of this client use.

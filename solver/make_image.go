@@ -116,7 +116,7 @@ func (h *hold) readIndex(desc ocispec.Descriptor) (image ocispec.Descriptor, mat
 			if !strings.HasPrefix(l.Annotations["in-toto.io/predicate-type"], "https://slsa.dev/provenance/") {
 				continue
 			}
-			var p provenance
+			var p statement
 			if err := h.parse(l, &p); err != nil {
 				return image, nil, err
 			}
@@ -126,8 +126,8 @@ func (h *hold) readIndex(desc ocispec.Descriptor) (image ocispec.Descriptor, mat
 	return image, materials, nil
 }
 
-// provenance is what names the sources in a statement of SLSA v1, and in one of v0.2.
-type provenance struct {
+// statement is what names the sources in a statement of SLSA v1, and in one of v0.2.
+type statement struct {
 	Predicate struct {
 		BuildDefinition struct {
 			ResolvedDependencies []Material `json:"resolvedDependencies"`
@@ -137,7 +137,7 @@ type provenance struct {
 }
 
 // materials are those that are no parts of this build themselves.
-func (p provenance) materials() []Material {
+func (p statement) materials() []Material {
 	var out []Material
 	for _, m := range append(p.Predicate.BuildDefinition.ResolvedDependencies, p.Predicate.Materials...) {
 		if !strings.HasPrefix(m.URI, "pkg:oci/"+importName) {

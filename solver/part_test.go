@@ -59,7 +59,7 @@ func TestSplitCaches(t *testing.T) {
 		{rule: "a tag for each platform, all are read", from: "r.example/c:main", to: "r.example/c:main", part: []string{"linux/arm64"},
 			wantFrom: "registry:r.example/c:main registry:r.example/c:main-linux-amd64 registry:r.example/c:main-linux-arm64 registry:r.example/c:main-linux-arm-v7" +
 				" registry:r.example/c:main-shared registry:r.example/c:main-shared-2 registry:r.example/c:main-shared-3 registry:r.example/c:main-private-linux-amd64 registry:r.example/c:main-private-linux-arm64 registry:r.example/c:main-private-linux-arm-v7",
-			wantTo:   "registry:r.example/c:main-linux-arm64"},
+			wantTo: "registry:r.example/c:main-linux-arm64"},
 		{rule: "without a tag it is the latest", to: "type=registry,ref=localhost:5000/c", part: []string{"linux/amd64", "linux/arm/v7"},
 			wantTo: "registry:localhost:5000/c:latest-linux-amd64 registry:localhost:5000/c:latest-linux-arm-v7"},
 		{rule: "a digest is read, and cannot be written", from: "r.example/c@sha256:" + strings.Repeat("0", 64), part: []string{"linux/amd64"},
@@ -76,7 +76,7 @@ func TestSplitCaches(t *testing.T) {
 		{rule: "where one node writes all, it is one, but all are read", from: "r.example/c:1", to: "r.example/c", part: []string{"linux/arm64"}, unsplit: true,
 			wantFrom: "registry:r.example/c:1 registry:r.example/c:1-linux-amd64 registry:r.example/c:1-linux-arm64 registry:r.example/c:1-linux-arm-v7" +
 				" registry:r.example/c:1-shared registry:r.example/c:1-shared-2 registry:r.example/c:1-shared-3 registry:r.example/c:1-private-linux-amd64 registry:r.example/c:1-private-linux-arm64 registry:r.example/c:1-private-linux-arm-v7",
-			wantTo:   "registry:r.example/c"},
+			wantTo: "registry:r.example/c"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			request := solver.Request{Context: root, Platforms: list(t, test.part...)}
