@@ -12,11 +12,13 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// The attributes of sources that name a session or a conversion of the frontend instead of what is fetched: BuildKit's
-// solver/pb/attr.go. Within one request the directory is the same.
-var sessionAttrs = []string{pb.AttrLocalSessionID, pb.AttrLocalUniqueID, pb.AttrOCILayoutSessionID}
+// The attributes of sources that do not say what steps find in them: BuildKit's solver/pb/attr.go. Some name a session or a
+// conversion of the frontend; within one request the directory is the same. The followed paths are what a conversion found its
+// target to copy: they narrow the directory to that (with the symbolic links on the way), so two targets that copy
+// the same from it may have different ones, because one of them copies something else as well.
+var passingAttrs = []string{pb.AttrLocalSessionID, pb.AttrLocalUniqueID, pb.AttrOCILayoutSessionID, pb.AttrFollowPaths}
 
-// identity hashes op without the session's attributes and with the identities of its inputs. Where that changes nothing
+// identity hashes op without the passing attributes and with the identities of its inputs. Where that changes nothing
 // it is the digest itself, so that only what depends on such a source is marshalled again.
 func (r *reader) identity(d digest.Digest, op *pb.Op) (digest.Digest, error) {
 	var c *pb.Op
@@ -31,7 +33,7 @@ func (r *reader) identity(d digest.Digest, op *pb.Op) (digest.Digest, error) {
 			clone().Inputs[i].Digest = string(id)
 		}
 	}
-	for _, attr := range sessionAttrs {
+	for _, attr := range passingAttrs {
 		if _, ok := op.GetSource().GetAttrs()[attr]; ok {
 			delete(clone().GetSource().Attrs, attr)
 		}

@@ -79,7 +79,8 @@ type Step struct {
 	// Digest is BuildKit's: the SHA-256 of the marshalled op. Definitions, progress and history use it.
 	Digest digest.Digest `json:"digest"`
 	// Identity is equal for two steps of one request that do the same to the same inputs, in whichever conversion of the
-	// frontend they arose. It differs from Digest where a local source is involved, to which each conversion gives another id.
+	// frontend they arose. It differs from Digest where a local source is involved, to which each conversion gives another id
+	// and the paths that its target copies.
 	// It says nothing across requests, whose local directories may hold different files.
 	Identity digest.Digest `json:"identity"`
 	Kind     Kind          `json:"kind"`
