@@ -4,8 +4,9 @@ package crossbuild
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 
-	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 )
 
@@ -30,9 +31,10 @@ type Part struct {
 	Output int64 `json:"output,omitempty"`
 	// Paths are what is carried over of it, as the steps that copy from it name them. Empty: all of its layers.
 	Paths []string `json:"paths,omitempty"`
-	// Steps are all that run a program for it on Node, Step included.
+	// Steps are all that run a program for it on Node, Step included if it does.
 	Steps []*Step `json:"-"`
-	// Needs are the parts, by their places in the cut, that are to be there before; all are smaller than its own place.
+	// Needs are the parts, by their places in the cut, that are to be there before; all are smaller than its own place. What was made on
+	// the same node need only have been made.
 	Needs []int `json:"-"`
 	// Graphs are the ones, by their places in the list given, whose homes need it, in their order.
 	Graphs []int `json:"-"`
@@ -52,28 +54,120 @@ type Imports func(part int) (Import, bool)
 type Cut struct {
 	// Parts are what travels, those that others need before them.
 	Parts []Part
+
+	graphs []*Graph
+	homes  []home
+	makes  []makes                 // of each part
+	ids    map[digest.Digest]int   // of identities; inputs have smaller ones
+	values map[digest.Digest][]int // the parts that are results of a step
 }
 
-// NewCut cuts graphs, which were divided into d. Parts that only their own node needs, and homes that are the place of what they would
-// import, do not count as cuts, but where a shared step is done on a home, that home has it among its Uses, so that it waits for it.
-func NewCut(graphs []*Graph, d *Division, at Places) (*Cut, error) { return &Cut{}, nil }
+// home is what is done where a graph's result is made.
+type home struct {
+	list []vertex
+	does *region
+	uses []int
+}
+
+// makes is what is done for a part.
+type makes struct {
+	graph, step int
+	want        bundle // nil: the whole
+	does        *region
+	reader      spot // the first step that copies from it
+}
+
+// NewCut cuts graphs, which were divided into d. A home that is the place of what it would import has no part of it made, but if others do, it
+// has that among its Uses: then it waits for it and does not do it itself.
+func NewCut(graphs []*Graph, d *Division, at Places) (*Cut, error) {
+	if len(at.Home) != len(graphs) || slices.Contains(at.Home, "") {
+		return nil, errors.New("cutting the build graphs: a platform has no home")
+	}
+	c := &Cut{graphs: graphs, ids: map[digest.Digest]int{}, values: map[digest.Digest][]int{}}
+	s := newSurvey(graphs, d, at)
+	c.ids = s.ids
+	for gi, g := range graphs {
+		h := home{list: s.lists[gi]}
+		if g != nil && len(g.Steps) > 0 {
+			h.does = s.region(gi, g.result(), at.Home[gi])
+			s.demand(user{graph: gi, part: -1}, h.does)
+		}
+		c.homes = append(c.homes, h)
+	}
+	c.addParts(s)
+	for gi := range c.homes {
+		c.use(gi, at.Home[gi])
+	}
+	return c, nil
+}
+
+// addParts makes parts of all that is demanded. It goes backwards, since a part may demand others of steps before its own.
+func (c *Cut) addParts(s *survey) {
+	type draft struct {
+		Part
+		makes
+		users []user
+	}
+	var drafts []draft
+	for id := len(s.demands) - 1; id >= 0; id-- {
+		for _, dm := range s.demands[id] {
+			v := &s.lists[dm.graph][dm.from]
+			does := s.region(dm.graph, dm.edge, dm.node)
+			for _, l := range dm.loads() {
+				s.demand(user{graph: -1, part: len(drafts)}, does)
+				drafts = append(drafts, draft{
+					Part: Part{
+						Key:  hash(fmt.Appendf(nil, "%s %d\n%s", v.Identity, dm.output, l.want.key())),
+						Node: dm.node, Step: v.Step, Output: dm.output, Paths: l.want.paths(), Steps: does.programs(s.lists[dm.graph]),
+					},
+					makes: makes{graph: dm.graph, step: dm.from, want: l.want, does: does, reader: l.reader},
+					users: l.users,
+				})
+			}
+		}
+	}
+	last := len(drafts) - 1
+	c.Parts, c.makes = make([]Part, len(drafts)), make([]makes, len(drafts))
+	for i, d := range drafts {
+		at := last - i
+		c.Parts[at], c.makes[at] = d.Part, d.makes
+		for _, u := range d.users {
+			if u.part >= 0 {
+				c.Parts[last-u.part].Needs = append(c.Parts[last-u.part].Needs, at)
+			} else {
+				c.homes[u.graph].uses = append(c.homes[u.graph].uses, at)
+			}
+		}
+	}
+	for i := range c.Parts {
+		id := c.Parts[i].Step.Identity
+		c.values[id] = append(c.values[id], i)
+		c.Parts[i].Needs = c.also(c.Parts[i].Needs, c.makes[i].does, c.Parts[i].Node, i)
+	}
+}
+
+func (c *Cut) use(graph int, node string) {
+	h := &c.homes[graph]
+	if h.does == nil {
+		return
+	}
+	h.uses = c.also(h.uses, h.does, node, len(c.Parts))
+	for _, p := range h.uses {
+		c.Parts[p].Graphs = append(c.Parts[p].Graphs, graph)
+	}
+}
+
+// also adds to needs the parts before end that node makes and that run a program which is to be run again there: to wait for those is to run
+// it once. The result is in order.
+func (c *Cut) also(needs []int, does *region, node string, end int) []int {
+	for p := range c.Parts[:end] {
+		if c.Parts[p].Node == node && c.makes[p].does.runs.meets(does.runs) {
+			needs = append(needs, p)
+		}
+	}
+	slices.Sort(needs)
+	return slices.Compact(needs)
+}
 
 // Uses are the parts that the home of a graph needs, whether or not they travel, by their places in Parts.
-func (c *Cut) Uses(graph int) []int { return nil }
-
-// Part returns the definition that makes a part: a file system that holds what travels of it.
-func (c *Cut) Part(part int, have Imports) (*pb.Definition, error) { return nil, errors.New("not yet") }
-
-// Target returns def, whose steps are those of a graph and what depends on them, with each step that have gives replaced by its import.
-// def itself does not change; it may be the one that the graph was read from, or another one of the same request, such as that of an
-// attestation.
-func (c *Cut) Target(graph int, def *pb.Definition, have Imports) (*pb.Definition, error) {
-	return def, nil
-}
-
-// Early returns what the home of a graph can do before the parts are there, as definitions of their own. What runs no program is not worth it.
-func (c *Cut) Early(graph int) []*pb.Definition { return nil }
-
-// ForSession returns def with its local sources and OCI layouts to be read out of another session than the one in which the frontend made
-// it. def itself does not change.
-func ForSession(def *pb.Definition, session string) (*pb.Definition, error) { return def, nil }
+func (c *Cut) Uses(graph int) []int { return c.homes[graph].uses }

@@ -36,11 +36,12 @@ func (e *FormatError) Hint() string {
 // Read returns the graph of a marshalled LLB definition, made by a frontend for target. Steps that the result does not
 // depend on are left out, as BuildKit does. An empty definition (FROM scratch and nothing else) is an empty graph, nil
 // too. Steps that should name a platform but don't (BuildKit's own frontends always do) get target. Its error is a
-// *FormatError. The graph shares no memory with def.
+// *FormatError. The graph keeps def, to make other definitions of it: def must not be changed afterwards.
 func Read(target platforms.Platform, def *pb.Definition) (*Graph, error) {
 	r := &reader{
 		target: target, def: def,
 		ops:   make(map[digest.Digest]*pb.Op, len(def.GetDef())),
+		raw:   make(map[digest.Digest][]byte, len(def.GetDef())),
 		index: make(map[digest.Digest]int, len(def.GetDef())),
 	}
 	if len(def.GetDef()) == 0 {
@@ -55,7 +56,7 @@ func Read(target platforms.Platform, def *pb.Definition) (*Graph, error) {
 			return nil, &FormatError{Target: target, Reason: fmt.Sprintf("op %d: %v", i, err)}
 		}
 		last = hash(raw)
-		r.ops[last] = op
+		r.ops[last], r.raw[last] = op, raw
 	}
 	// The last op is no step but points at the result, by its first input.
 	result := r.ops[last].GetInputs()
@@ -65,7 +66,9 @@ func Read(target platforms.Platform, def *pb.Definition) (*Graph, error) {
 	if err := r.input(result[0]); err != nil {
 		return nil, err
 	}
-	return &Graph{Target: target, Steps: r.steps}, nil
+	r.origin.def = def
+	r.origin.result = edge{from: r.index[digest.Digest(result[0].GetDigest())], output: result[0].GetIndex()}
+	return &Graph{Target: target, Steps: r.steps, origin: &r.origin}, nil
 }
 
 // reader collects steps in topological order: a step is added after its inputs.
@@ -73,6 +76,8 @@ type reader struct {
 	target  platforms.Platform
 	def     *pb.Definition
 	ops     map[digest.Digest]*pb.Op
+	raw     map[digest.Digest][]byte
+	origin  origin
 	steps   []Step
 	outputs []int64               // of each step
 	index   map[digest.Digest]int // in steps
@@ -111,6 +116,7 @@ func (r *reader) add(d digest.Digest, op *pb.Op) error {
 		return err
 	}
 	r.index[d] = len(r.steps)
+	r.origin.add(op, r.raw[d], r.index)
 	r.steps = append(r.steps, s)
 	r.outputs = append(r.outputs, outputs(op))
 	return nil

@@ -14,6 +14,8 @@ import (
 type Graph struct {
 	Target platforms.Platform `json:"target"`
 	Steps  []Step             `json:"steps"` // inputs before those that need them; the last one is the result
+
+	origin *origin // nil for one that was put together of steps
 }
 
 // Demand is what a graph asks of a node: to run these steps' programs, which are of Platform.
