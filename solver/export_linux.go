@@ -40,7 +40,7 @@ func steadySource(src *exporter.Source) *exporter.Source {
 					if err != nil {
 						return nil, err
 					}
-					return steadyProvenance(predicate)
+					return steadyProvenance(predicate, platform)
 				}
 			}
 			kept = append(kept, att)

@@ -95,7 +95,9 @@ func (r *Request) Caches() (imports, exports []client.CacheOptionsEntry, err err
 }
 
 // SteadyProvenance is steadyProvenance.
-func SteadyProvenance(predicate []byte) ([]byte, error) { return steadyProvenance(predicate) }
+func SteadyProvenance(predicate []byte) ([]byte, error) {
+	return steadyProvenance(predicate, "linux/amd64")
+}
 
 // BaseWithoutPlatform is baseWithoutPlatform.
 func BaseWithoutPlatform(text string) string { return baseWithoutPlatform(text) }

@@ -15,8 +15,6 @@ import (
 	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/pb"
 	solved "github.com/moby/buildkit/solver/result"
-
-	"github.com/mab-build/mab/crossbuild"
 )
 
 // givenKey is the name by which solvers of mab's know a form among the options of a frontend, what the names of its inputs begin with, and
@@ -84,7 +82,8 @@ func (s *Solve) wrap(given Given, attrs map[string]string, session string) (*wra
 		return nil, fmt.Errorf("writing down the platforms of the build: %w", err)
 	}
 	w.form.Metadata[exptypes.ExporterPlatformsKey] = text
-	return w, nil
+	w.form.Notes, err = s.notes(given, w.form.Refs != nil)
+	return w, err
 }
 
 // target takes one in, and returns its definition in this session.
@@ -121,7 +120,7 @@ func (w *wrapped) target(t Target, session string) (*pb.Definition, error) {
 }
 
 func (w *wrapped) add(key string, def *pb.Definition, session string) error {
-	def, err := crossbuild.ForSession(def, session)
+	def, err := forSession(def, session)
 	if err != nil {
 		return fmt.Errorf("taking over the graph of the build: %w", err)
 	}
@@ -202,6 +201,3 @@ func formed[R comparable](f form, solve func(input string, target bool) (R, erro
 	}
 	return out, nil
 }
-
-// notesKey is the argument of a frontend's in which notes for the provenance travel through BuildKit to where it is written.
-const notesKey = "build.mab.notes"

@@ -15,7 +15,7 @@ import (
 	"github.com/moby/buildkit/frontend"
 	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver"
-	"github.com/moby/buildkit/solver/llbsolver/provenance"
+	captured "github.com/moby/buildkit/solver/llbsolver/provenance"
 	provenancetypes "github.com/moby/buildkit/solver/llbsolver/provenance/types"
 	"github.com/moby/buildkit/solver/pb"
 )
@@ -149,11 +149,11 @@ func (b *observedBridge) note(res *frontend.Result) error {
 		}
 		b.notes.Sources = inner.Sources
 	} else {
-		var all provenance.Capture
+		var all captured.Capture
 		for _, out := range b.solved {
 			// Only what was needed to read the Dockerfile was solved so far.
 			err := out.EachRef(func(ref solver.ResultProxy) error {
-				c, _ := ref.Provenance().(*provenance.Capture)
+				c, _ := ref.Provenance().(*captured.Capture)
 				return all.Merge(c)
 			})
 			if err != nil {

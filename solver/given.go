@@ -4,15 +4,12 @@ package solver
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"sync/atomic"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	"golang.org/x/sync/errgroup"
-
-	"github.com/mab-build/mab/crossbuild"
 )
 
 // Attestation is one that the frontend asks to be made of a target, such as an SBOM by a scanner, as BuildKit's
@@ -87,7 +84,7 @@ func (s *Solve) runGiven(ctx context.Context, gw gateway.Client, attrs map[strin
 
 // evaluate solves a definition that belongs to another session.
 func evaluate(ctx context.Context, gw gateway.Client, def *pb.Definition, caches []gateway.CacheOptionsEntry) error {
-	def, err := crossbuild.ForSession(def, gw.BuildOpts().SessionID)
+	def, err := forSession(def, gw.BuildOpts().SessionID)
 	if err != nil {
 		return fmt.Errorf("beginning early: %w", err)
 	}
@@ -110,18 +107,4 @@ func evaluateAll(ctx context.Context, res *gateway.Result) error {
 		one(ref)
 	}
 	return group.Wait()
-}
-
-// cacheImports are those that BuildKit's client hands to frontends in the way of
-// https://github.com/moby/buildkit/blob/v0.33.1/frontend/dockerui/config.go; definitions that are solved need them anew.
-func cacheImports(attrs map[string]string) ([]gateway.CacheOptionsEntry, error) {
-	text := attrs["cache-imports"]
-	if text == "" {
-		return nil, nil
-	}
-	var out []gateway.CacheOptionsEntry
-	if err := json.Unmarshal([]byte(text), &out); err != nil {
-		return nil, fmt.Errorf("reading the caches that are to be read: %w", err)
-	}
-	return out, nil
 }

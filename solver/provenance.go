@@ -25,8 +25,9 @@ var fleeting = [][]string{
 	{"buildConfig", "digestMapping"},
 }
 
-// steadyProvenance returns a provenance predicate without its fleeting fields, in a form that depends on its content alone.
-func steadyProvenance(predicate []byte) ([]byte, error) {
+// steadyProvenance returns the provenance predicate of a platform without its fleeting fields, with what notes tell of it, in a form that
+// depends on its content alone.
+func steadyProvenance(predicate []byte, platform string) ([]byte, error) {
 	dec := json.NewDecoder(bytes.NewReader(predicate))
 	dec.UseNumber()
 	var doc map[string]any
@@ -35,6 +36,9 @@ func steadyProvenance(predicate []byte) ([]byte, error) {
 	}
 	for _, path := range fleeting {
 		drop(doc, path)
+	}
+	if err := tell(doc, platform); err != nil {
+		return nil, err
 	}
 	return json.MarshalIndent(doc, "", "  ")
 }

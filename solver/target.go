@@ -11,7 +11,7 @@ import (
 
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	provenance "github.com/moby/buildkit/solver/llbsolver/provenance/types"
+	provenancetypes "github.com/moby/buildkit/solver/llbsolver/provenance/types"
 	"github.com/moby/buildkit/solver/pb"
 
 	"github.com/mab-build/mab/platforms"
@@ -45,8 +45,8 @@ type reading struct {
 // frontendNotes is what a frontend of a solver of mab's did, in the metadata readKey of its result.
 type frontendNotes struct {
 	// Sources are what it resolved and read.
-	Sources provenance.Sources `json:"sources"`
-	Syntax  *syntax            `json:"syntax,omitempty"`
+	Sources provenancetypes.Sources `json:"sources"`
+	Syntax  *syntax                 `json:"syntax,omitempty"`
 }
 
 const readKey = "build.mab.read"

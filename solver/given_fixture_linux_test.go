@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver_test
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+
+	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
+)
+
+// fresh is a solver with an empty cache that ends with the test.
+func fresh(t *testing.T) *solver.Client {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it starts a solver")
+	}
+	if _, err := exec.LookPath("busybox"); err != nil || os.Geteuid() != 0 {
+		if os.Getenv("MAB_E2E") == "all" {
+			t.Fatal("there is no busybox, or this is not root")
+		}
+		t.Skip("there is no busybox, or this is not root")
+	}
+	c := serveMaker(t).Client
+	if _, err := c.Info(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// kitchen is a directory with a Dockerfile, a busybox, and a file.
+func kitchen(t *testing.T, dockerfile string) string {
+	t.Helper()
+	dir := t.TempDir()
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"Dockerfile": []byte(dockerfile), "busybox": program, "file": []byte("of the context\n")} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil { //nolint:gosec // programs are executable
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// image is what a build made, as others see it.
+type image struct {
+	index ocispec.Descriptor
+	dir   string
+	*solver.Result
+}
+
+// bake builds an OCI layout whose bytes depend on nothing but the build.
+func bake(t *testing.T, c *solver.Client, s solver.Solve) (image, error) {
+	t.Helper()
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	dir := t.TempDir()
+	s.Exports = append(slices.Clone(s.Exports), solver.Export{Type: "oci", Blobs: dir, Attrs: attrs{"tar": "false", "rewrite-timestamp": "true"}})
+	r, err := c.Build(t.Context(), s)
+	if err != nil {
+		return image{}, err
+	}
+	return image{r.Index, dir, r}, nil
+}
+
+func mustBake(t *testing.T, c *solver.Client, s solver.Solve) image {
+	t.Helper()
+	out, err := bake(t, c, s)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, excerpt(err))
+	}
+	return out
+}
+
+func (i image) read(t *testing.T, d digest.Digest, into any) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(i.dir, "blobs", d.Algorithm().String(), d.Encoded()))
+	if err == nil {
+		err = json.Unmarshal(text, into)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// manifests are the images by their platform, and provenances what they say of where they come from.
+func (i image) manifests(t *testing.T) (manifests map[string]digest.Digest, provenances map[string]map[string]any) {
+	t.Helper()
+	manifests, provenances = map[string]digest.Digest{}, map[string]map[string]any{}
+	if i.index.MediaType != ocispec.MediaTypeImageIndex {
+		return map[string]digest.Digest{"": i.index.Digest}, provenances
+	}
+	var index ocispec.Index
+	i.read(t, i.index.Digest, &index)
+	names := map[string]string{}
+	for _, m := range index.Manifests {
+		if m.Platform.OS != "unknown" {
+			name := platforms.FromOCI(*m.Platform).String()
+			manifests[name], names[m.Digest.String()] = m.Digest, name
+		}
+	}
+	for _, m := range index.Manifests {
+		of := m.Annotations["vnd.docker.reference.digest"]
+		if of == "" {
+			continue
+		}
+		var list ocispec.Manifest
+		i.read(t, m.Digest, &list)
+		for _, layer := range list.Layers {
+			var statement struct{ Predicate map[string]any }
+			if strings.Contains(layer.Annotations["in-toto.io/predicate-type"], "provenance") {
+				i.read(t, layer.Digest, &statement)
+				provenances[names[of]] = statement.Predicate
+			}
+		}
+	}
+	return manifests, provenances
+}
+
+// graphs are what the frontend makes of a request, read by one solver for others.
+func graphs(t *testing.T, c *solver.Client, r *solver.Request, more ...func(*solver.Solve)) []solver.Target {
+	t.Helper()
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	in, err := r.Receive(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in != nil {
+		defer func() { _ = in.Close() }()
+	}
+	var out []solver.Target
+	s := solver.Solve{Request: r, Input: in, Decide: func(_ context.Context, targets []solver.Target) (bool, error) {
+		out = targets
+		return false, nil
+	}}
+	for _, change := range more {
+		change(&s)
+	}
+	if _, err := c.Build(t.Context(), s); err != nil {
+		t.Fatalf("%v\n%s", err, excerpt(err))
+	}
+	return slices.Clone(out)
+}
+
+// given gives targets at once.
+func given(targets []solver.Target, materials ...solver.Material) solver.Giver {
+	return func(context.Context) (solver.Given, error) {
+		return solver.Given{Targets: targets, Materials: materials}, nil
+	}
+}
+
+func excerpt(err error) string {
+	var f *solver.Failure
+	if asFailure(err, &f) {
+		return f.Source
+	}
+	return ""
+}

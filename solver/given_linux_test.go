@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package solver_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mab-build/mab/solver"
+)
+
+func asFailure(err error, f **solver.Failure) bool { return errors.As(err, f) }
+
+const shared = `FROM --platform=$BUILDPLATFORM scratch AS tools
+COPY busybox /bin/sh
+COPY busybox /bin/busybox
+RUN ["/bin/busybox", "mkdir", "-p", "/out"]
+RUN /bin/busybox cat /proc/sys/kernel/random/boot_id > /out/id && /bin/busybox echo $BUILDPLATFORM > /out/build
+FROM scratch
+ARG TARGETPLATFORM
+LABEL of=$TARGETPLATFORM
+COPY --from=tools /out /out
+COPY file /
+`
+
+// TestGiven has what one solver's frontend made be solved by another, which makes of it what it would have made of the Dockerfile.
+func TestGiven(t *testing.T) {
+	lead, home, plain := fresh(t), fresh(t), fresh(t)
+	for _, test := range []struct {
+		rule       string
+		dockerfile string
+		request    solver.Request
+	}{
+		{rule: "one platform", dockerfile: shared},
+		{rule: "several", dockerfile: shared, request: solver.Request{Platforms: list(t, "linux/amd64", "linux/arm64", "linux/arm/v7")}},
+		{rule: "an empty image", dockerfile: "FROM scratch\n"},
+		{rule: "all of the provenance", dockerfile: shared, request: solver.Request{Provenance: "mode=max", Platforms: list(t, "linux/arm64", "linux/amd64")}},
+		{rule: "provenance of SLSA v0.2", dockerfile: shared, request: solver.Request{Provenance: "mode=max,version=v0.2"}},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			test.request.Context = kitchen(t, test.dockerfile)
+			want := mustBake(t, plain, solver.Solve{Request: &test.request})
+			got := mustBake(t, home, solver.Solve{Request: &test.request, Given: given(graphs(t, lead, &test.request))})
+			same(t, want, got)
+		})
+	}
+}
+
+// same compares two images, and what is said of them.
+func same(t *testing.T, want, got image) {
+	t.Helper()
+	wantManifests, wantProvenances := want.manifests(t)
+	gotManifests, gotProvenances := got.manifests(t)
+	if diff := cmp.Diff(wantManifests, gotManifests); diff != "" {
+		t.Errorf("images: want -, got +:\n%s", diff)
+	}
+	if diff := cmp.Diff(withoutLayers(wantProvenances), withoutLayers(gotProvenances)); diff != "" {
+		t.Errorf("provenances: want -, got +:\n%s", diff)
+	}
+}
+
+// withoutLayers leaves the digests of layers out of provenances: they are those before time stamps were rewritten.
+func withoutLayers(all map[string]map[string]any) map[string]map[string]any {
+	for _, p := range all {
+		for _, path := range [][]string{
+			{"runDetails", "metadata", "buildkit_metadata"}, {"metadata", "https://mobyproject.org/buildkit@v1#metadata"},
+		} {
+			at := p
+			for _, name := range path {
+				at, _ = at[name].(map[string]any)
+			}
+			delete(at, "layers")
+		}
+	}
+	return all
+}
