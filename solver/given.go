@@ -4,6 +4,7 @@ package solver
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync/atomic"
 
@@ -107,4 +108,18 @@ func evaluateAll(ctx context.Context, res *gateway.Result) error {
 		one(ref)
 	}
 	return group.Wait()
+}
+
+// cacheImports are those that BuildKit's client hands to frontends in the way of
+// https://github.com/moby/buildkit/blob/v0.33.1/frontend/dockerui/config.go; definitions that are solved need them anew.
+func cacheImports(attrs map[string]string) ([]gateway.CacheOptionsEntry, error) {
+	text := attrs["cache-imports"]
+	if text == "" {
+		return nil, nil
+	}
+	var out []gateway.CacheOptionsEntry
+	if err := json.Unmarshal([]byte(text), &out); err != nil {
+		return nil, fmt.Errorf("reading the caches that are to be read: %w", err)
+	}
+	return out, nil
 }
