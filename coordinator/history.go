@@ -3,6 +3,7 @@
 package coordinator
 
 import (
+	"maps"
 	"time"
 
 	"github.com/mab-build/mab/crossbuild"
@@ -10,9 +11,12 @@ import (
 	"github.com/mab-build/mab/platforms"
 )
 
-// Record is what one platform of one build took on one node.
+// Record is what one platform of one build, or a portion of it, took on one node.
 type Record struct {
 	Platform platforms.Platform `json:"platform"`
+	// Portion is empty for a platform. Else it is that of the platform which was done apart; what several platforms share is that of
+	// BUILDPLATFORM.
+	Portion PortionKind `json:"portion,omitempty"`
 	// Node is the node's name, and URL its endpoint, by which it is known again.
 	Node     string              `json:"node"`
 	URL      string              `json:"url"`
@@ -21,6 +25,12 @@ type Record struct {
 	Seconds float64 `json:"seconds"`
 	// Cached is the share of its steps that came from the node's cache, from 0 to 1. Zero: none, or it is not known.
 	Cached float64 `json:"cached,omitempty"`
+	// Work is how much was done, in the seconds that it is taken to need where nothing was ever measured. Zero: not known, all of the platform.
+	Work float64 `json:"work,omitempty"`
+	// Build was BUILDPLATFORM. Zero: not known.
+	Build platforms.Platform `json:"build_platform,omitzero"`
+	// Travelled is how many bytes of the portion went to another node, by TravelKey.
+	Travelled map[string]int64 `json:"travelled,omitempty"`
 	// When it was done.
 	When time.Time `json:"when"`
 }
@@ -53,16 +63,39 @@ func Records(n nodes.Node, list []Assignment, took time.Duration, cached float64
 	out := make([]Record, len(list))
 	for i, a := range list {
 		out[i] = Record{
-			Platform: a.Platform, Node: n.Name, URL: n.URL, Strategy: a.Strategy, Seconds: took.Seconds() * weights[i] / whole, Cached: cached, When: when,
+			Platform: a.Platform, Node: n.Name, URL: n.URL, Strategy: a.Strategy, Seconds: took.Seconds() * weights[i] / whole, Cached: cached,
+			Work: workOf(ran(a.Steps)), When: when,
 		}
 	}
 	return out
 }
 
+// PortionRecord is what to remember of a portion of a build with BUILDPLATFORM build.
+func PortionRecord(n nodes.Node, build platforms.Platform, p Portion, took time.Duration, when time.Time) Record {
+	out := Record{
+		Platform: build, Portion: p.Kind, Node: n.Name, URL: n.URL, Strategy: p.Strategy, Seconds: took.Seconds(), Work: workOf(ran(p.Steps)), When: when,
+	}
+	if p.Kind == PortionPrivate {
+		out.Platform = p.Platforms[0]
+	}
+	return out
+}
+
+// ran is how many of the steps run programs.
+func ran(list []crossbuild.Handling) int {
+	n := 0
+	for _, h := range list {
+		if h.How != crossbuild.RunsNothing {
+			n++
+		}
+	}
+	return n
+}
+
 // Seconds is how long a platform takes on a node by a strategy, newer builds counting more; false if nothing was measured.
 func (h History) Seconds(n nodes.Entry, p platforms.Platform, s crossbuild.Strategy) (float64, bool) {
 	for _, g := range groups(h) {
-		if g.url == n.URL && g.platform == p && g.strategy == s {
+		if g.url == n.URL && g.platform == p && g.portion == "" && g.strategy == s {
 			return g.mean.value, true
 		}
 	}
@@ -73,13 +106,34 @@ func (h History) Seconds(n nodes.Entry, p platforms.Platform, s crossbuild.Strat
 func (r Record) measures() bool { return r.Cached < mostly && r.Seconds > 0 && r.Seconds < 30*24*3600 }
 
 // Last is the newest record of a platform: its node is the one whose cache is warm. False if there is none.
-func (h History) Last(p platforms.Platform) (Record, bool) {
+func (h History) Last(p platforms.Platform) (Record, bool) { return h.last(p, "") }
+
+func (h History) last(p platforms.Platform, kind PortionKind) (Record, bool) {
 	for i := len(h.Records) - 1; i >= 0; i-- {
-		if h.Records[i].Platform == p {
-			return h.Records[i], true
+		if r := h.Records[i]; r.Platform == p && r.Portion == kind {
+			return r, true
 		}
 	}
 	return Record{}, false
+}
+
+// Build is BUILDPLATFORM of the newest record that knows it; zero if none does.
+func (h History) Build() platforms.Platform {
+	for i := len(h.Records) - 1; i >= 0; i-- {
+		if b := h.Records[i].Build; b != (platforms.Platform{}) {
+			return b
+		}
+	}
+	return platforms.Platform{}
+}
+
+// Travelled is how many bytes went from one node to another, by TravelKey, each as it was the last time.
+func (h History) Travelled() map[string]int64 {
+	out := map[string]int64{}
+	for _, r := range h.Records {
+		maps.Copy(out, r.Travelled)
+	}
+	return out
 }
 
 // average is an exponentially weighted mean: each value counts as much as all before it.

@@ -120,6 +120,7 @@ func thin(lines []line) []line {
 	type group struct {
 		key, url           string
 		platform, strategy string
+		portion            PortionKind
 		measures           bool
 	}
 	kept := map[group]int{}
@@ -127,7 +128,7 @@ func thin(lines []line) []line {
 	total := 0
 	for i := len(lines) - 1; i >= 0 && total < historyCap; i-- {
 		l := lines[i]
-		g := group{l.Key, l.URL, l.Platform.String(), l.Strategy.String(), l.measures()}
+		g := group{l.Key, l.URL, l.Platform.String(), l.Strategy.String(), l.Portion, l.measures()}
 		most := 1
 		if g.measures {
 			most = historyRuns

@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"github.com/mab-build/mab/nodes"
 )
 
 // memory is what builds of this machine know of each other: what took how long, and who uses which node now. The zero value knows nothing
@@ -51,17 +53,34 @@ func (m *memory) plan(ctx context.Context, make func(claimed map[string]int) (*P
 		if plan, err = make(claimed); err != nil {
 			return nil, err
 		}
-		return nodesOf(plan.Assignments), nil
+		return nodesOf(plan.Assignments, plan.Portions), nil
 	})
 	return plan, err
 }
 
-// keep adds what the tasks of a build took.
-func (m *memory) keep(plan *Plan, tasks []*outcome) error {
+// did is a portion that was done, for keep.
+type did struct {
+	portion Portion
+	node    nodes.Node
+	took    time.Duration
+	// cached is as in Record.
+	cached float64
+	// travelled is how many bytes of it went to another node, by TravelKey. Where nothing went, what is known from earlier stays so.
+	travelled map[string]int64
+}
+
+// keep adds what the tasks and portions of a build took.
+func (m *memory) keep(plan *Plan, tasks []*outcome, portions ...did) error {
 	if m.file == nil {
 		return nil
 	}
 	var list []Record
+	now := time.Now()
+	for _, d := range portions {
+		list = append(list, PortionRecord(d.node, plan.Build, d.portion, d.took, now))
+		last := &list[len(list)-1]
+		last.Cached, last.Travelled = d.cached, d.travelled
+	}
 	for _, o := range tasks {
 		var own []Assignment
 		for _, a := range plan.Assignments {
@@ -73,23 +92,29 @@ func (m *memory) keep(plan *Plan, tasks []*outcome) error {
 		if o.solved.Steps > 0 {
 			cached = float64(o.solved.Cached) / float64(o.solved.Steps)
 		}
-		list = append(list, Records(o.task.member.Node, own, o.took, cached, time.Now())...)
+		list = append(list, Records(o.task.member.Node, own, o.took, cached, now)...)
+	}
+	for i := range list {
+		list[i].Build = plan.Build
 	}
 	return m.file.Add(m.key, list)
 }
 
 // tell tells the builds of this machine which nodes this one uses from now on.
-func (m *memory) tell(list []Assignment) {
+func (m *memory) tell(list []Assignment, portions ...Portion) {
 	if m.claims != nil {
-		m.claims.Change(nodesOf(list))
+		m.claims.Change(nodesOf(list, portions))
 	}
 }
 
-// nodesOf is how many of the assignments each node has.
-func nodesOf(list []Assignment) map[string]int {
+// nodesOf is how many of the assignments and portions each node has.
+func nodesOf(list []Assignment, portions []Portion) map[string]int {
 	out := map[string]int{}
 	for _, a := range list {
 		out[a.Node]++
+	}
+	for _, p := range portions {
+		out[p.Node]++
 	}
 	return out
 }

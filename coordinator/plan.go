@@ -3,6 +3,7 @@
 package coordinator
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 
@@ -55,8 +56,10 @@ func (a *Assignment) Count(how crossbuild.How) int {
 type Plan struct {
 	// Assignments has each platform that was asked for once, in the order of the request.
 	Assignments []Assignment `json:"platforms"`
-	// Build is BUILDPLATFORM.
-	Build platforms.Platform `json:"build_platform"`
+	// Build is BUILDPLATFORM. Zero: it is not known.
+	Build platforms.Platform `json:"build_platform,omitzero"`
+	// BuildWhy tells whose platform that is, for a sentence. Empty: that of all nodes.
+	BuildWhy string `json:"build_platform_why,omitempty"`
 	// Portions are what is done apart from the platforms that need it: what several of them share, and what is faster elsewhere.
 	Portions []Portion `json:"portions"`
 	// Shared are the steps that several platforms of one node have in common; its solver runs each once.
@@ -66,30 +69,77 @@ type Plan struct {
 // NewPlan assigns each graph to the node where it is expected to be done first, and to each graph one, whatever the farm. What takes longest
 // is placed first. Costs are those of the history; where there is none, the defaults of costs and the nodes' scores. A slower strategy is
 // chosen over a faster one only where it is clearly done first. Nodes that are expected to be equal are chosen from by the seed; without
-// one in the user's order. An empty set of strategies allows all. It reads nothing but s, and does not change it. The error is an
-// *UnbuildableError.
+// one in the user's order. An empty set of strategies allows all.
+//
+// With a division, what graphs share is placed first, and done once. A home that does not run the build platform, or is clearly slower, gets
+// what runs programs of that platform from a node that is better at it. If that leaves a platform which nothing can build, nothing is done
+// apart.
+//
+// It reads nothing but s, and does not change it. The error is an *UnbuildableError, unless the division is none of the graphs.
 func NewPlan(s Situation) (*Plan, error) {
-	p := newPlanner(&s)
-	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Portions: []Portion{}, Shared: []crossbuild.Common{}}
+	if s.Build == (platforms.Platform{}) && len(s.Farm) == 1 {
+		s.Build = s.Farm[0].Info.Own
+	}
+	if !s.divides() {
+		s.Division, s.Standing = nil, nil
+		return newPlan(&s)
+	}
+	plan, err := newPlan(&s)
+	var apart, whole *UnbuildableError
+	if !errors.As(err, &apart) {
+		return plan, err
+	}
+	s.Division, s.Standing = nil, nil
+	plan, err = newPlan(&s)
+	if errors.As(err, &whole) && len(apart.Platforms) > 0 && len(apart.Platforms) < len(whole.Platforms) {
+		return nil, apart
+	}
+	return plan, err
+}
+
+// divides reports whether something may be done apart: there are several nodes, one of which runs the build platform natively.
+func (s *Situation) divides() bool {
+	if s.Division == nil || len(s.Farm) < 2 {
+		return false
+	}
+	return slices.ContainsFunc(s.Farm, func(n nodes.Node) bool {
+		return n.Info.Native(s.Build) && !slices.ContainsFunc(s.Without, func(e Exclusion) bool {
+			return e.Node == n.Name && e.Any && e.Platform == platforms.Platform{}
+		})
+	})
+}
+
+// newPlan makes the plan by the division of s. The error is an *UnbuildableError without platforms if what they share has no place.
+func newPlan(s *Situation) (*Plan, error) {
+	p := newPlanner(s)
+	plan := &Plan{Assignments: make([]Assignment, len(s.Graphs)), Build: s.Build, BuildWhy: buildWhy(s.Farm, s.Build), Shared: []crossbuild.Common{}}
 	var wrong UnbuildableError
+	if !p.placeShared() {
+		return nil, &wrong
+	}
 	placed := make([]placement, len(p.wanted))
 	for _, i := range p.order() {
-		placed[i] = p.place(i)
+		placed[i] = p.place(&p.wanted[i])
 	}
 	for i := range p.wanted {
 		if placed[i].site == nil {
 			wrong.Platforms = append(wrong.Platforms, p.unbuildable(&p.wanted[i]))
-			continue
 		}
-		plan.Assignments[i] = p.assignment(&p.wanted[i], placed[i])
 	}
 	if len(wrong.Platforms) > 0 {
 		return nil, &wrong
 	}
-	for _, graphs := range p.graphs(placed) {
+	p.dissolve(placed)
+	left := make([]*crossbuild.Graph, len(p.wanted))
+	for i := range p.wanted {
+		left[i] = p.left(i, &placed[i])
+		plan.Assignments[i] = p.assignment(&p.wanted[i], placed[i], left[i])
+	}
+	for _, graphs := range p.graphs(placed, left) {
 		plan.Shared = append(plan.Shared, crossbuild.Shared(graphs)...)
 	}
-	return plan, nil
+	plan.Portions = p.portions(placed)
+	return plan, p.travels(plan)
 }
 
 func problems(steps []crossbuild.Handling, info nodes.Info) []string {
@@ -107,9 +157,16 @@ func problems(steps []crossbuild.Handling, info nodes.Info) []string {
 	return out
 }
 
-// Lines tells the plan in one line for each platform, and one for each problem.
+// Lines tells the plan in one line for each platform and each portion, and one for each problem.
 func (p *Plan) Lines() []string {
-	out := make([]string, 0, len(p.Assignments))
+	out := make([]string, 0, len(p.Assignments)+len(p.Portions)+1)
+	if p.BuildWhy != "" {
+		out = append(out, fmt.Sprintf("BUILDPLATFORM is %s, %s", p.Build, p.BuildWhy))
+	}
+	for i := range p.Portions {
+		out = append(out, p.Portions[i].line())
+		out = append(out, p.Portions[i].Problems...)
+	}
 	for _, a := range p.Assignments {
 		out = append(out, fmt.Sprintf("%s on %s: %s, %s", a.Platform, a.Node, a.Strategy, a.Why))
 		out = append(out, a.Problems...)
@@ -123,14 +180,20 @@ func (p *Plan) locate(node string, failure *solver.Failure) error {
 		return failure
 	}
 	out := &StepError{err: failure}
-	for _, a := range p.Assignments {
+	look := func(on string, of []platforms.Platform, steps []crossbuild.Handling) {
 		// Others may run the same step in another way.
-		for _, h := range a.Steps {
-			if a.Node == node && h.Step.Digest == failure.Step {
-				out.Platforms = append(out.Platforms, a.Platform)
-				out.Node, out.How, out.Step = a.Node, h.How, h.Step
+		for _, h := range steps {
+			if on == node && h.Step.Digest == failure.Step {
+				out.Platforms = both(out.Platforms, of)
+				out.Node, out.How, out.Step = on, h.How, h.Step
 			}
 		}
+	}
+	for _, a := range p.Assignments {
+		look(a.Node, []platforms.Platform{a.Platform}, a.Steps)
+	}
+	for _, o := range p.Portions {
+		look(o.Node, o.Platforms, o.Steps)
 	}
 	if out.Step == nil {
 		return failure

@@ -97,12 +97,15 @@ func speedOf(info *nodes.Info, p platforms.Platform, middle float64) speed {
 	return speed{s.How, costs[strategy]}
 }
 
-// group is what earlier builds took of one platform on one node by one strategy.
+// group is what earlier builds took of one platform, or a portion of it, on one node by one strategy.
 type group struct {
 	platform platforms.Platform
+	portion  PortionKind
 	url      string
 	strategy crossbuild.Strategy
 	mean     average
+	// work is how much the newest of them did, as in Record.
+	work float64
 }
 
 // groups puts records of the same kind together, in the order of the first of each.
@@ -112,17 +115,30 @@ func groups(h History) []group {
 		if !r.measures() || r.Strategy < crossbuild.Native || int(r.Strategy) >= len(costs) {
 			continue
 		}
-		i := slices.IndexFunc(out, func(g group) bool { return g.platform == r.Platform && g.url == r.URL && g.strategy == r.Strategy })
+		i := slices.IndexFunc(out, func(g group) bool {
+			return g.platform == r.Platform && g.portion == r.Portion && g.url == r.URL && g.strategy == r.Strategy
+		})
 		if i < 0 {
 			i = len(out)
-			out = append(out, group{platform: r.Platform, url: r.URL, strategy: r.Strategy})
+			out = append(out, group{platform: r.Platform, portion: r.Portion, url: r.URL, strategy: r.Strategy})
 		}
-		out[i].mean.add(r.Seconds)
+		out[i].add(r)
 	}
 	return out
 }
 
-// workload is how many seconds one platform of a build is expected to take where a step costs 1, by what is known best.
+// add adds a measurement. If it is of more or less than those before it was, they are taken to have taken as much more or less.
+func (g *group) add(r Record) {
+	if work := max(r.Work, 0); work > 0 {
+		if g.work > 0 {
+			g.mean.value *= work / g.work
+		}
+		g.work = work
+	}
+	g.mean.add(r.Seconds)
+}
+
+// workload is how many seconds each second of work is expected to take where a step costs 1, by what is known best.
 type workload struct {
 	// fast is from what was built without an emulator, slow from what was built with one. They differ, since no default is true of every
 	// program.
@@ -149,20 +165,20 @@ func tier(s crossbuild.Strategy) int {
 	return 0
 }
 
-// workloadOf takes the mean of the measurements that are like the platform: of itself, else of the other platforms of this build. costs are
-// those of the groups. Where there is nothing at all its zero value says so.
-func workloadOf(p platforms.Platform, list []group, costs []float64) workload {
+// workloadOf takes the mean of the measurements that are like the subject: of itself, else of the others of this build. costs are those of
+// the groups. Where there is nothing at all its zero value says so.
+func workloadOf(of subject, list []group, costs []float64) workload {
 	mean := func(like func(group) bool) float64 {
 		sum, n := 0.0, 0.0
 		for i, g := range list {
 			if like(g) {
-				sum += g.mean.value / costs[i]
+				sum += g.mean.value / costs[i] / g.work
 				n++
 			}
 		}
 		return sum / max(n, 1)
 	}
-	like := func(g group) bool { return g.platform == p }
+	like := func(g group) bool { return g.platform == of.platform && g.portion == of.portion }
 	all := mean(like)
 	if all == 0 {
 		like = func(group) bool { return true }

@@ -16,7 +16,7 @@ import (
 // maxAlternatives is how many other nodes an assignment tells of.
 const maxAlternatives = 8
 
-// placement is a platform on its site, and what is to be said of it.
+// placement is a platform or a portion on its site, and what is to be said of it.
 type placement struct {
 	offer
 	// why this site is a part of a sentence; "" where there is no other.
@@ -31,13 +31,16 @@ func (p *planner) placement(w *wanted, best int) placement {
 		return out
 	}
 	others := p.others(best)
+	if w.part != nil {
+		others = others[:min(1, len(others))] // Of a portion nobody is told of others.
+	}
 	out.alternatives = make([]Alternative, 0, min(maxAlternatives, len(p.sites)-1))
 	for i := range others {
 		out.alternatives = append(out.alternatives, Alternative{
 			Node: others[i].site.node.Name, Strategy: others[i].strategy, Expected: p.told(w, others[i].finish), Why: p.worse(w, &others[i], &out.offer),
 		})
 	}
-	if len(others) < maxAlternatives {
+	if len(others) < maxAlternatives && w.part == nil {
 		out.alternatives = append(out.alternatives, p.impossible(w, maxAlternatives-len(others))...)
 	}
 	if len(others) == 0 {
@@ -82,14 +85,15 @@ func (p *planner) impossible(w *wanted, most int) []Alternative {
 			break
 		}
 		s := &p.sites[i]
-		strategy := p.strategy(w, s)
+		form := p.at(w, s)
+		strategy := p.strategy(form, s)
 		a := Alternative{Node: s.node.Name}
-		switch why, excluded := s.excluded(w.target, strategy); {
+		switch why, excluded := w.excluded(s, strategy); {
 		case excluded:
 			a.Why = why
 		case strategy == 0:
-			a.Why = "it does not run " + w.form.lacks(p.catalog, s)
-		case !p.s.Allowed.Allows(strategy):
+			a.Why = "it does not run " + form.lacks(p.catalog, s)
+		case !p.allows(w, strategy):
 			a.Strategy, a.Why = strategy, fmt.Sprintf("--strategy %s forbids it", p.s.Allowed)
 		default:
 			continue
@@ -103,7 +107,7 @@ func (p *planner) impossible(w *wanted, most int) []Alternative {
 func (p *planner) onlyOne(w *wanted, c *placement) string {
 	for i := range p.sites {
 		s := &p.sites[i]
-		if why, out := s.excluded(w.target, p.strategy(w, s)); out && s != c.site {
+		if why, out := w.excluded(s, p.strategy(p.at(w, s), s)); out && s != c.site {
 			return fmt.Sprintf("%s is not used: %s", s.node.Name, why)
 		}
 	}
@@ -193,11 +197,11 @@ func (p *planner) worse(w *wanted, o, chosen *offer) string {
 	return "it is no better"
 }
 
-// assignment is a platform on its site, with the steps that it takes there.
-func (p *planner) assignment(w *wanted, c placement) Assignment {
+// assignment is a platform on its site, with the steps that it takes there: those of left.
+func (p *planner) assignment(w *wanted, c placement, left *crossbuild.Graph) Assignment {
 	info := c.site.node.Info
 	// The strategies are the answers of the same question, so that this cannot fail.
-	d, err := crossbuild.Decide(w.form.graph, info, p.anywhere)
+	d, err := crossbuild.Decide(left, info, p.anywhere)
 	if err != nil {
 		return Assignment{Platform: w.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
 	}
@@ -205,14 +209,20 @@ func (p *planner) assignment(w *wanted, c placement) Assignment {
 		Platform: w.target, Node: c.site.node.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, info),
 		Expected: p.told(w, c.finish), Alternatives: c.alternatives,
 	}
-	if c.why != "" {
-		out.Why += "; " + c.why
-	}
+	out.Why = strings.Join(append(append([]string{out.Why}, p.elsewhere(w, &c)...), c.reasons()...), "; ")
 	return out
 }
 
+// reasons is why, if there is anything to say.
+func (c *placement) reasons() []string {
+	if c.why == "" {
+		return nil
+	}
+	return []string{c.why}
+}
+
 // graphs are those that each site builds, in the order of the sites.
-func (p *planner) graphs(placed []placement) [][]*crossbuild.Graph {
+func (p *planner) graphs(placed []placement, left []*crossbuild.Graph) [][]*crossbuild.Graph {
 	of := map[*site]int{}
 	for i := range p.sites {
 		of[&p.sites[i]] = i
@@ -220,7 +230,7 @@ func (p *planner) graphs(placed []placement) [][]*crossbuild.Graph {
 	out := make([][]*crossbuild.Graph, len(p.sites))
 	for i, c := range placed {
 		at := of[c.site]
-		out[at] = append(out[at], p.wanted[i].form.graph)
+		out[at] = append(out[at], left[i])
 	}
 	return out
 }

@@ -349,7 +349,7 @@ func TestRecords(t *testing.T) {
 		got := coordinator.Records(n, plan.Assignments, 73*time.Second, 0.25, when)
 		for i, strategy := range []crossbuild.Strategy{crossbuild.Native, crossbuild.Emulated, crossbuild.Cross} {
 			r := ran("pc", plan.Assignments[i].Platform.String(), strategy, want[i], 0.25)
-			r.When = when
+			r.When, r.Work = when, 6
 			if diff := cmp.Diff(r, got[i]); diff != "" {
 				t.Errorf("%d CPUs: want -, got +:\n%s", cpus, diff)
 			}

@@ -19,42 +19,109 @@ const (
 	warmth, steadiness = 0.5, 0.25
 )
 
-// planner fills the sites with the platforms of a situation.
+// planner fills the sites with the platforms of a situation, and with what of them is done apart.
 type planner struct {
 	*catalog
 	s      *Situation
 	sites  []site
 	wanted []wanted
+	// shared is what several of wanted have in common and is done apart. Nil: nothing is.
+	shared *portion
+	// subjects number what things are measured of.
+	subjects map[subject]int
 	// strategies are what Decide said, by shape and class; zero is a node that is not able to.
 	strategies []crossbuild.Strategy
 	classes    int
-	// seconds are what each platform is expected to take on each site that is idle and has no cache; zero is one that cannot or may not have it.
-	seconds []float64
-	offers  []offer // used again for each platform
-	native  map[platforms.Platform]bool
+	offers     []offer // used again for each platform
+	// base is when what all offers wait for is done: before that none of them can be better than another.
+	base   float64
+	native map[platforms.Platform]bool
+	// staying are portions that stay and that no platform of this plan needs.
+	staying []Portion
+	// travelled is how many bytes travelled of each step, by stepKey.
+	travelled map[string]int64
 }
 
-// offer is what a platform comes to on a site.
+// subject is something that takes time: a platform, or a portion of one.
+type subject struct {
+	platform platforms.Platform
+	portion  PortionKind
+}
+
+// offer is what a platform or a portion comes to on a site.
 type offer struct {
 	site     *site
 	strategy crossbuild.Strategy
-	// seconds is what it takes there, and finish when it is done, in seconds from now.
-	seconds, finish float64
+	// seconds is what it takes there, and finish when it is done, in seconds from now; late is how long after the planner's base that is.
+	seconds, finish, late float64
+	// apart is that its private portion is done elsewhere.
+	apart bool
 }
 
 func newPlanner(s *Situation) *planner {
 	p := &planner{
-		catalog: &catalog{number: map[platforms.Platform]int{}, shapes: map[string]int{}}, s: s,
+		catalog: &catalog{number: map[platforms.Platform]int{}, shapes: map[string]int{}}, s: s, subjects: map[subject]int{},
 		sites: make([]site, len(s.Farm)), offers: make([]offer, 0, len(s.Farm)), native: map[platforms.Platform]bool{},
 	}
-	p.wanted = newWanted(s, p.catalog)
+	p.read()
 	p.classify()
 	p.decide()
+	p.stand()
 	p.estimate()
 	for i := range p.sites {
 		p.occupy(i)
 	}
 	return p
+}
+
+// read reads the graphs.
+func (p *planner) read() {
+	d := p.s.Division
+	var less []identities
+	if d != nil && d.Shared != nil {
+		p.shared = p.newPortion(PortionShared, p.s.Build, d.Shared)
+		less = append(less, p.shared.steps)
+	}
+	p.wanted = make([]wanted, len(p.s.Graphs))
+	for i, g := range p.s.Graphs {
+		w := &p.wanted[i]
+		*w = wanted{target: g.Target, number: p.subject(g.Target, ""), whole: p.form(g, less...)}
+		if w.whole.waits {
+			p.shared.users = append(p.shared.users, g.Target)
+		}
+		if d == nil || i >= len(d.Private) || d.Private[i] == nil {
+			continue
+		}
+		w.private = p.newPortion(PortionPrivate, g.Target, d.Private[i])
+		w.private.users = []platforms.Platform{g.Target}
+		w.rest = p.form(g, append(less[:len(less):len(less)], w.private.steps)...)
+	}
+	if p.shared != nil && len(p.shared.users) == 0 {
+		p.shared = nil
+	}
+}
+
+func (p *planner) subject(of platforms.Platform, kind PortionKind) int {
+	key := subject{of, kind}
+	n, ok := p.subjects[key]
+	if !ok {
+		n = len(p.subjects)
+		p.subjects[key] = n
+	}
+	return n
+}
+
+// all calls do with all that is to be placed.
+func (p *planner) all(do func(*wanted)) {
+	if p.shared != nil {
+		do(&p.shared.wanted)
+	}
+	for i := range p.wanted {
+		if private := p.wanted[i].private; private != nil {
+			do(&private.wanted)
+		}
+		do(&p.wanted[i])
+	}
 }
 
 // classify makes the sites.
@@ -64,6 +131,7 @@ func (p *planner) classify() {
 	for i := range p.s.Farm {
 		n := &p.s.Farm[i]
 		site := newSite(n, p.s)
+		site.builds = n.Info.Native(p.s.Build)
 		site.speeds = make([]speed, len(p.platforms))
 		var key []byte
 		for k, name := range p.platforms {
@@ -99,50 +167,113 @@ func (p *planner) decide() {
 	}
 }
 
-// strategy is how a platform would be built on a site, allowed or not; zero if it cannot be.
-func (p *planner) strategy(w *wanted, s *site) crossbuild.Strategy {
-	return p.strategies[w.form.shape*p.classes+s.class]
+// strategy is how a form would be built on a site, allowed or not; zero if it cannot be.
+func (p *planner) strategy(f *form, s *site) crossbuild.Strategy {
+	return p.strategies[f.shape*p.classes+s.class]
 }
 
-// estimate finds what each platform takes on each site.
+// at is the form of w that a site would have if it does all that it is best for.
+func (p *planner) at(w *wanted, s *site) *form {
+	if w.private != nil && w.private.at.site != nil && !s.builds {
+		return &w.rest
+	}
+	return &w.whole
+}
+
+// allows reports whether the user allows a strategy. A portion has no platform that it could be native or cross to.
+func (p *planner) allows(w *wanted, s crossbuild.Strategy) bool {
+	if w.part != nil && tier(s) == 0 {
+		return p.s.Allowed.Allows(crossbuild.Native) || p.s.Allowed.Allows(crossbuild.Cross)
+	}
+	return p.s.Allowed.Allows(s)
+}
+
+// excluded tells whether and why a site is not to be used for w by a strategy.
+func (w *wanted) excluded(s *site, how crossbuild.Strategy) (why string, out bool) {
+	if w.part == nil {
+		return s.excluded(w.target, how)
+	}
+	for _, user := range w.part.users {
+		if why, out := s.excluded(user, how); out {
+			return why, true
+		}
+	}
+	return "", false
+}
+
+// estimate finds what each platform and portion takes on each site.
 func (p *planner) estimate() {
 	list := groups(p.s.History)
+	p.weigh(list)
 	p.remember(list)
 	cost := p.costOf(list)
-	known := map[platforms.Platform]workload{}
-	p.seconds = make([]float64, len(p.wanted)*len(p.sites))
-	for i := range p.wanted {
-		w := &p.wanted[i]
-		work, ok := known[w.target]
+	known := map[int]workload{}
+	p.all(func(w *wanted) {
+		work, ok := known[w.number]
 		if !ok {
-			work = workloadOf(w.target, list, cost)
-			known[w.target] = work
-		}
-		if !work.known {
-			work.fast = copySeconds + stepSeconds*float64(w.form.steps)
-			work.slow = work.fast
+			kind := PortionKind("")
+			if w.part != nil {
+				kind = w.part.kind
+			}
+			work = workloadOf(subject{w.target, kind}, list, cost)
+			if !work.known {
+				work.fast, work.slow = 1, 1
+			}
+			known[w.number] = work
+			w.warm, _ = p.s.History.last(w.target, kind)
 		}
 		w.work = work
-		w.warm, _ = p.s.History.Last(w.target)
-		for k := range p.sites {
-			s := &p.sites[k]
-			strategy := p.strategy(w, s)
-			if _, out := s.excluded(w.target, strategy); out || strategy == 0 || !p.s.Allowed.Allows(strategy) {
-				continue
-			}
-			seconds := s.measurement(w.number, strategy)
-			if seconds == 0 {
-				seconds = work.of(strategy) * w.form.cost(s)
-			}
-			p.seconds[i*len(p.sites)+k] = seconds
+		p.fill(w, &w.whole)
+		if w.private != nil {
+			p.fill(w, &w.rest)
 		}
+	})
+}
+
+// fill finds what a form of w takes on each site.
+func (p *planner) fill(w *wanted, f *form) {
+	f.seconds = make([]float64, len(p.sites))
+	work := f.work()
+	for k := range p.sites {
+		s := &p.sites[k]
+		strategy := p.strategy(f, s)
+		if strategy == 0 || !p.allows(w, strategy) || w.part != nil && w.part.kind == PortionPrivate && !s.builds {
+			continue
+		}
+		if _, out := w.excluded(s, strategy); out {
+			continue
+		}
+		seconds := s.measurement(w.number, strategy)
+		if seconds == 0 {
+			seconds = w.work.of(strategy) * f.cost(s)
+		}
+		f.seconds[k] = seconds * work
 	}
 }
 
-// remember notes at each site what was measured there.
+// weigh gives those groups a work that have none: they are from builds of which each platform was done as a whole.
+func (p *planner) weigh(list []group) {
+	if len(p.wanted) == 0 {
+		return
+	}
+	for i := range list {
+		if list[i].work > 0 {
+			continue
+		}
+		of := max(0, slices.IndexFunc(p.wanted, func(w wanted) bool { return list[i].portion == "" && w.target == list[i].platform }))
+		f := &p.wanted[of].whole
+		steps := f.steps
+		for _, r := range f.gone {
+			steps += r.steps
+		}
+		list[i].work = workOf(steps)
+	}
+}
+
+// remember notes at each site what was measured there, for each second of work.
 func (p *planner) remember(list []group) {
 	for _, g := range list {
-		number, ok := p.number[g.platform]
+		number, ok := p.subjects[subject{g.platform, g.portion}]
 		if !ok {
 			continue
 		}
@@ -152,27 +283,31 @@ func (p *planner) remember(list []group) {
 				continue
 			}
 			if s.measured == nil {
-				s.measured = make([]float64, len(p.platforms)*len(costs))
+				s.measured = make([]float64, len(p.subjects)*len(costs))
 			}
-			s.measured[number*len(costs)+int(g.strategy)] = g.mean.value
+			s.measured[number*len(costs)+int(g.strategy)] = g.mean.value / g.work
 		}
 	}
 }
 
 // costOf returns what a step cost in the mean in what was measured: as now if it was on a node that is here, else the default.
 func (p *planner) costOf(list []group) []float64 {
-	sites, wanted := map[string]*site{}, map[platforms.Platform]*wanted{}
+	sites, wanteds := map[string]*site{}, map[int]*wanted{}
 	for i := range p.sites {
 		sites[p.sites[i].node.URL] = &p.sites[i]
 	}
-	for i := range p.wanted {
-		wanted[p.wanted[i].target] = &p.wanted[i]
-	}
+	p.all(func(w *wanted) { wanteds[w.number] = w })
 	out := make([]float64, len(list))
 	for i, g := range list {
 		out[i] = costs[g.strategy]
-		if s, w := sites[g.url], wanted[g.platform]; s != nil && w != nil && p.strategy(w, s) == g.strategy {
-			out[i] = w.form.cost(s)
+		number, ok := p.subjects[subject{g.platform, g.portion}]
+		if s := sites[g.url]; s != nil && ok {
+			for _, f := range []*form{&wanteds[number].whole, &wanteds[number].rest} {
+				if f.graph != nil && p.strategy(f, s) == g.strategy {
+					out[i] = f.cost(s)
+					break
+				}
+			}
 		}
 	}
 	return out
@@ -183,7 +318,7 @@ func (p *planner) occupy(at int) {
 	s := &p.sites[at]
 	sum, n := 0.0, 0.0
 	for i := range p.wanted {
-		if seconds := p.seconds[i*len(p.sites)+at]; seconds > 0 {
+		if seconds := p.wanted[i].whole.seconds[at]; seconds > 0 {
 			sum += seconds
 			n++
 		}
@@ -205,9 +340,11 @@ func (p *planner) order() []int {
 	order := make([]int, len(p.wanted))
 	for i := range p.wanted {
 		order[i] = i
-		for _, seconds := range p.seconds[i*len(p.sites) : (i+1)*len(p.sites)] {
-			if seconds > 0 && (least[i] == 0 || seconds < least[i]) {
-				least[i] = seconds
+		for _, list := range [][]float64{p.wanted[i].whole.seconds, p.wanted[i].rest.seconds} {
+			for _, seconds := range list {
+				if seconds > 0 && (least[i] == 0 || seconds < least[i]) {
+					least[i] = seconds
+				}
 			}
 		}
 	}
@@ -215,31 +352,82 @@ func (p *planner) order() []int {
 	return order
 }
 
-// place gives a platform to a site; to none if none can have it.
-func (p *planner) place(at int) placement {
-	w := &p.wanted[at]
-	p.offers = p.offers[:0]
-	for k := range p.sites {
-		idle := p.seconds[at*len(p.sites)+k]
-		if idle == 0 {
-			continue
-		}
-		s := &p.sites[k]
-		strategy := p.strategy(w, s)
-		seconds := p.onto(w, s, idle, strategy)
-		p.offers = append(p.offers, offer{s, strategy, seconds, s.finish(seconds)})
+// place gives a platform to a site, and its private portion to another if it is to be done apart; to none if none can have it.
+func (p *planner) place(w *wanted) placement {
+	private := w.private
+	if private != nil && private.standing == nil {
+		private.at = p.seat(&private.wanted)
 	}
-	if len(p.offers) == 0 {
-		return placement{}
+	out := p.seat(w)
+	if out.site == nil {
+		return out
 	}
-	out := p.placement(w, p.choose())
+	if out.apart && private.standing == nil {
+		private.at.site.take(private.at.finish)
+	}
 	out.site.take(out.finish)
 	return out
 }
 
-// onto is what a platform takes on a site, which may have its cache or have to be sent its context first.
-func (p *planner) onto(w *wanted, s *site, seconds float64, strategy crossbuild.Strategy) float64 {
-	if w.warm.URL == s.node.URL && w.warm.Platform == w.target {
+// seat finds the site that is best for w; none if none can have it.
+func (p *planner) seat(w *wanted) placement {
+	p.base = 0
+	if w.whole.waits && p.shared != nil {
+		p.base = p.shared.at.finish
+	}
+	p.offers = p.offers[:0]
+	for k := range p.sites {
+		if o, ok := p.offer(w, k); ok {
+			p.offers = append(p.offers, o)
+		}
+	}
+	if len(p.offers) == 0 {
+		return placement{}
+	}
+	return p.placement(w, p.choose())
+}
+
+// offer is what w comes to on a site; false if that cannot or may not have it.
+func (p *planner) offer(w *wanted, at int) (offer, bool) {
+	s := &p.sites[at]
+	arrival := 0.0
+	if w.whole.waits {
+		arrival = p.shared.arrival(s)
+	}
+	o := p.offered(w, &w.whole, at, arrival)
+	private := w.private
+	if private == nil || private.at.site == nil || private.at.site == s {
+		return o, o.site != nil
+	}
+	apart := p.offered(w, &w.rest, at, max(arrival, private.arrival(s)))
+	apart.apart = true
+	switch {
+	case apart.site == nil:
+	case o.site == nil, !s.builds, private.standing != nil, apart.late*clearly < o.late:
+		return apart, true
+	}
+	return o, o.site != nil
+}
+
+// offered is what a form of w comes to on a site, which has what it waits for at a time. Without a site it cannot have it.
+func (p *planner) offered(w *wanted, f *form, at int, arrival float64) offer {
+	if f.seconds[at] == 0 {
+		return offer{}
+	}
+	s := &p.sites[at]
+	strategy := p.strategy(f, s)
+	seconds := p.onto(w, f, s, f.seconds[at], strategy)
+	free := s.free[s.first()]
+	finish := s.finish(seconds)
+	if arrival > 0 {
+		finish = max(finish, arrival+(finish-free)*workOf(f.after)/f.work())
+	}
+	return offer{site: s, strategy: strategy, seconds: seconds, finish: finish, late: finish - p.base}
+}
+
+// onto is what a form of w takes on a site, which may have its cache or have to be sent its context first.
+func (p *planner) onto(w *wanted, f *form, s *site, seconds float64, strategy crossbuild.Strategy) float64 {
+	if p.warm(w, s) {
 		if w.warm.Cached >= mostly {
 			return seconds * steadiness
 		}
@@ -249,7 +437,7 @@ func (p *planner) onto(w *wanted, s *site, seconds float64, strategy crossbuild.
 		return seconds
 	}
 	context := 0.0
-	if w.form.sends {
+	if f.sends {
 		context = contextSize
 	}
 	return seconds + s.start(context)
@@ -260,7 +448,7 @@ func (p *planner) choose() int {
 	best := -1
 	for t := range tier(crossbuild.Emulated) + 1 {
 		at := p.earliest(t)
-		if at >= 0 && (best < 0 || p.offers[at].finish*clearly < p.offers[best].finish) {
+		if at >= 0 && (best < 0 || p.offers[at].late*clearly < p.offers[best].late) {
 			best = at
 		}
 	}
@@ -272,13 +460,13 @@ func (p *planner) choose() int {
 func (p *planner) earliest(t int) int {
 	least, best := 0.0, -1
 	for i := range p.offers {
-		if o := &p.offers[i]; tier(o.strategy) == t && (best < 0 || o.finish < least) {
-			least, best = o.finish, i
+		if o := &p.offers[i]; tier(o.strategy) == t && (best < 0 || o.late < least) {
+			least, best = o.late, i
 		}
 	}
 	for i := range p.offers {
 		o := &p.offers[i]
-		if tier(o.strategy) != t || o.finish > least*noise {
+		if tier(o.strategy) != t || o.late > least*noise {
 			continue
 		}
 		if c := o.compare(&p.offers[best]); c < 0 || c == 0 && i < best {

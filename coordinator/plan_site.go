@@ -27,6 +27,8 @@ type site struct {
 	node *nodes.Node
 	// class is equal for sites that run the same in the same way.
 	class int
+	// builds is whether it runs the build platform natively.
+	builds bool
 	// speeds are by the planner's number of a platform.
 	speeds []speed
 	// free is when each of its slots is, in seconds from now, once load has been called.
@@ -37,7 +39,7 @@ type site struct {
 	rank uint64
 	// without are the exclusions that name it.
 	without []Exclusion
-	// measured are the seconds that the history knows of it, as measurement finds them. Nil: none.
+	// measured is what the history knows of it, as measurement finds it. Nil: none.
 	measured []float64
 }
 
@@ -55,12 +57,13 @@ func newSite(n *nodes.Node, s *Situation) site {
 	return out
 }
 
-// measurement is how many seconds a platform, by the planner's number, took there by a strategy; zero if that is not known.
-func (s *site) measurement(platform int, strategy crossbuild.Strategy) float64 {
+// measurement is how many seconds each second of work of a subject, by the planner's number, took there by a strategy; zero if that is not
+// known.
+func (s *site) measurement(subject int, strategy crossbuild.Strategy) float64 {
 	if s.measured == nil {
 		return 0
 	}
-	return s.measured[platform*len(costs)+int(strategy)]
+	return s.measured[subject*len(costs)+int(strategy)]
 }
 
 // slots is how many platforms a node builds at once without each being slower.

@@ -135,11 +135,11 @@ func (r refusal) String() string {
 
 // refuse tells why one node cannot have a platform, with the mend that its probe gave.
 func (p *planner) refuse(w *wanted, s *site) refusal {
-	strategy := p.strategy(w, s)
-	if why, out := s.excluded(w.target, strategy); out {
+	form := p.at(w, s)
+	if why, out := w.excluded(s, p.strategy(form, s)); out {
 		return refusal{reason: why, excluded: true}
 	}
-	d, err := crossbuild.Decide(w.form.graph, s.node.Info, p.anywhere)
+	d, err := crossbuild.Decide(form.graph, s.node.Info, p.anywhere)
 	if err == nil {
 		return refusal{
 			reason: fmt.Sprintf("it would be %s (%s), which --strategy %s forbids", d.Strategy, d.Why, p.s.Allowed),

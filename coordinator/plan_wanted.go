@@ -7,34 +7,64 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 )
 
-// platform is a platform to be assigned.
+// wanted is a platform to be assigned, or a portion to be placed.
 type wanted struct {
 	target platforms.Platform
-	number int // the planner's of the target
-	form   form
-	work   workload
+	// number is the planner's of the target, for what was measured of it.
+	number int
+	// whole is all that is done of it on one node, and rest what of that its home does where private is done elsewhere.
+	whole, rest form
+	// private is what of it is done on nodes of the build platform alone, if its home is none. Nil: there is no such thing.
+	private *portion
+	// part is the portion that it is. Nil: it is a platform.
+	part *portion
+	work workload
 	// warm is the newest record of it, whose node has the cache. Zero: it was never built.
 	warm Record
 }
 
-// form is a graph and what of it a plan looks at.
+// form is a graph and what of it a plan looks at: less the steps that are done apart.
 type form struct {
 	graph *crossbuild.Graph
 	// runs are how many steps run programs of which platform, and steps all of them.
 	runs  []runs
 	steps int
+	// gone are those that are done apart, and after how many of steps need what is done apart.
+	gone  []runs
+	after int
+	// waits is whether it needs a program's result that is done apart.
+	waits bool
 	// shape is equal for graphs of the same target which run programs of the same platforms: what holds for one in this respect holds for all.
 	shape int
 	// sends is whether it needs files of the machine that builds.
 	sends bool
+	// seconds are what it is expected to take on each site that is idle and has no cache; zero is one that cannot or may not have it.
+	seconds []float64
 }
 
 // runs are steps that run programs of a platform, by the planner's number of it.
 type runs struct{ platform, steps int }
+
+func add(list []runs, platform int) []runs {
+	at := slices.IndexFunc(list, func(r runs) bool { return r.platform == platform })
+	if at < 0 {
+		at = len(list)
+		list = append(list, runs{platform: platform})
+	}
+	list[at].steps++
+	return list
+}
+
+// work is how much it is, in seconds, where nothing was measured.
+func (f *form) work() float64 { return workOf(f.steps) }
+
+func workOf(steps int) float64 { return copySeconds + stepSeconds*float64(steps) }
 
 // cost is how long a step takes on a site in the mean.
 func (f *form) cost(s *site) float64 {
@@ -55,6 +85,7 @@ type catalog struct {
 	shapes    map[string]int
 	// examples has the least graph of each shape.
 	examples []*crossbuild.Graph
+	key      []byte // used again for each shape
 }
 
 func (c *catalog) platform(p platforms.Platform) int {
@@ -67,33 +98,80 @@ func (c *catalog) platform(p platforms.Platform) int {
 	return n
 }
 
-func (c *catalog) form(g *crossbuild.Graph) form {
+// identities are steps.
+type identities map[digest.Digest]struct{}
+
+func identitiesOf(g *crossbuild.Graph) identities {
+	out := make(identities, len(g.Steps))
+	for i := range g.Steps {
+		out[g.Steps[i].Identity] = struct{}{}
+	}
+	return out
+}
+
+// form reads a graph less the steps that are done apart.
+func (c *catalog) form(g *crossbuild.Graph, less ...identities) form {
 	f := form{graph: g}
-	key := strconv.AppendInt(make([]byte, 0, 16), int64(c.platform(g.Target)), 10)
+	var late map[digest.Digest]struct{} // what needs something that is done apart, by Digest
 	for i := range g.Steps {
 		s := &g.Steps[i]
-		f.sends = f.sends || s.Kind == crossbuild.KindLocal
+		waits := len(late) > 0 && slices.ContainsFunc(s.Inputs, func(d digest.Digest) bool { _, ok := late[d]; return ok })
+		apart := slices.ContainsFunc(less, func(l identities) bool { _, ok := l[s.Identity]; return ok })
+		if waits || apart {
+			if late == nil {
+				late = map[digest.Digest]struct{}{}
+			}
+			late[s.Digest] = struct{}{}
+		}
+		f.sends = f.sends || !apart && s.Kind == crossbuild.KindLocal
 		if !s.Runs() {
 			continue
 		}
 		n := c.platform(s.Platform)
-		at := slices.IndexFunc(f.runs, func(r runs) bool { return r.platform == n })
-		if at < 0 {
-			at = len(f.runs)
-			f.runs = append(f.runs, runs{platform: n})
-			key = strconv.AppendInt(append(key, ' '), int64(n), 10)
+		if apart {
+			f.gone = add(f.gone, n)
+			continue
 		}
-		f.runs[at].steps++
+		f.runs = add(f.runs, n)
 		f.steps++
+		if waits {
+			f.after++
+		}
 	}
-	shape, ok := c.shapes[string(key)]
+	f.waits = len(f.gone) > 0
+	f.shape = c.shape(&f)
+	return f
+}
+
+// open marks what of a graph that is a part of another one needs steps which only that one has.
+func (f *form) open() {
+	own := make(map[digest.Digest]bool, len(f.graph.Steps)) // false: it needs such a step
+	f.after = 0
+	for i := range f.graph.Steps {
+		s := &f.graph.Steps[i]
+		closed := !slices.ContainsFunc(s.Inputs, func(d digest.Digest) bool { return !own[d] })
+		own[s.Digest] = closed
+		if !closed {
+			f.waits = true
+			if s.Runs() {
+				f.after++
+			}
+		}
+	}
+}
+
+func (c *catalog) shape(f *form) int {
+	c.key = strconv.AppendInt(c.key[:0], int64(c.platform(f.graph.Target)), 10)
+	for _, r := range f.runs {
+		c.key = strconv.AppendInt(append(c.key, ' '), int64(r.platform), 10)
+	}
+	shape, ok := c.shapes[string(c.key)]
 	if !ok {
 		shape = len(c.examples)
-		c.shapes[string(key)] = shape
+		c.shapes[string(c.key)] = shape
 		c.examples = append(c.examples, f.example(c))
 	}
-	f.shape = shape
-	return f
+	return shape
 }
 
 // example is a graph of the form's shape with one step for each platform.
@@ -103,15 +181,6 @@ func (f *form) example(c *catalog) *crossbuild.Graph {
 		g.Steps = append(g.Steps, crossbuild.Step{Kind: crossbuild.KindExec, Platform: c.platforms[r.platform]})
 	}
 	return g
-}
-
-// newWanted reads the graphs of a situation.
-func newWanted(s *Situation, c *catalog) []wanted {
-	out := make([]wanted, len(s.Graphs))
-	for i, g := range s.Graphs {
-		out[i] = wanted{target: g.Target, number: c.platform(g.Target), form: c.form(g)}
-	}
-	return out
 }
 
 // lacks are the platforms that the site does not run and the graph needs, as a list in words.

@@ -3,17 +3,37 @@
 package coordinator
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/docker/go-units"
+
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 )
 
+// PortionKind is what a portion is of the platforms that it is for, as JSON prints it.
+type PortionKind string
+
+// The kinds of portions.
+const (
+	// PortionShared is what several platforms have in common.
+	PortionShared PortionKind = "shared"
+	// PortionPrivate is what runs programs of BUILDPLATFORM for one platform alone.
+	PortionPrivate PortionKind = "private"
+)
+
 // Portion is what one node does for platforms that others build, or that it builds itself beside others.
 type Portion struct {
+	Kind     PortionKind         `json:"kind"`
 	Node     string              `json:"node"`
 	Strategy crossbuild.Strategy `json:"strategy"`
 	// Why is a sentence without capital letter and full stop.
 	Why string `json:"why"`
-	// Platforms are those that it is for, in the order of the request. Two or more: it is what they share.
+	// Platforms are those that it is for, in the order of the request.
 	Platforms []platforms.Platform `json:"for"`
 	// Steps are those that run programs, and how.
 	Steps []crossbuild.Handling `json:"steps"`
@@ -35,3 +55,91 @@ type Travel struct {
 	// Bytes is how much went to one of them the last time. Zero: that is not known.
 	Bytes int64 `json:"bytes,omitempty"`
 }
+
+// TravelKey names what travels of a step's result in the history. Nothing of the step can be read from it, but keys of one step begin alike.
+func TravelKey(step string, paths []string) string {
+	return stepKey(step) + shortHash(strings.Join(paths, "\x00"))
+}
+
+func stepKey(step string) string { return shortHash(step) + "-" }
+
+func shortHash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:8])
+}
+
+// Places tells which node does what of graphs, which are those that the plan was made of, or some of them. What the plan does not have is
+// nowhere.
+func (p *Plan) Places(graphs []*crossbuild.Graph) crossbuild.Places {
+	out := crossbuild.Places{Home: make([]string, len(graphs)), Private: make([]string, len(graphs))}
+	seen := map[platforms.Platform]int{}
+	for i, g := range graphs {
+		nth := seen[g.Target]
+		seen[g.Target]++
+		for _, a := range p.Assignments {
+			if a.Platform != g.Target {
+				continue
+			}
+			if nth == 0 {
+				out.Home[i] = a.Node
+				break
+			}
+			nth--
+		}
+	}
+	for at := range p.Portions {
+		portion := &p.Portions[at]
+		if portion.Kind == PortionShared {
+			out.Shared = portion.Node
+			continue
+		}
+		for i, g := range graphs {
+			if portion.of(g) && out.Private[i] == "" {
+				out.Private[i] = portion.Node
+				break
+			}
+		}
+	}
+	return out
+}
+
+// of reports whether a private portion is one of a graph. There may be several graphs of a platform.
+func (p *Portion) of(g *crossbuild.Graph) bool {
+	if p.Kind != PortionPrivate || !slices.Contains(p.Platforms, g.Target) || len(p.Steps) == 0 {
+		return false
+	}
+	first := p.Steps[0].Step.Identity
+	return slices.ContainsFunc(g.Steps, func(s crossbuild.Step) bool { return s.Identity == first })
+}
+
+// line tells of the portion.
+func (p *Portion) line() string {
+	names := make([]string, len(p.Platforms))
+	for i, name := range p.Platforms {
+		names[i] = name.String()
+	}
+	head, steps := "part of ", runSteps(ran(p.Steps))
+	if p.Kind == PortionShared {
+		head, steps = "shared by ", steps+" run once"
+	}
+	parts := []string{fmt.Sprintf("%s%s on %s: %s, %s", head, strings.Join(names, ", "), p.Node, p.Strategy, steps)}
+	for _, t := range p.Travels {
+		parts = append(parts, t.String())
+	}
+	return strings.Join(parts, "; ")
+}
+
+// String tells what goes where, and how much it was the last time.
+func (t Travel) String() string {
+	what := strings.Join(t.Paths, ", ")
+	if len(t.Paths) == 0 {
+		what = fmt.Sprintf("all of %q", t.Step)
+	}
+	out := fmt.Sprintf("%s goes to %s", what, strings.Join(t.To, ", "))
+	if t.Bytes > 0 {
+		out += fmt.Sprintf(" (%s last time)", units.HumanSize(float64(t.Bytes)))
+	}
+	return out
+}
+
+func runSteps(n int) string { return count(n, "RUN step") }
