@@ -160,7 +160,7 @@ func (p Portion) replacedBy(other Portion) bool {
 	return p.shared() && other.shared() || !p.shared() && !other.shared() && p.Platforms[0] == other.Platforms[0]
 }
 
-func (p Portion) shared() bool { return len(p.Platforms) > 1 }
+func (p Portion) shared() bool { return p.Kind == PortionShared }
 
 func (p Portion) privateOf(list []Assignment) bool {
 	return !p.shared() && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
