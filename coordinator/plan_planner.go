@@ -94,6 +94,7 @@ func (p *planner) read() {
 		}
 		w.private = p.newPortion(PortionPrivate, g.Target, d.Private[i])
 		w.private.users = []platforms.Platform{g.Target}
+		w.private.whole.open(g, less)
 		w.rest = p.form(g, append(less[:len(less):len(less)], w.private.steps)...)
 	}
 	if p.shared != nil && len(p.shared.users) == 0 {

@@ -32,9 +32,6 @@ type portion struct {
 func (p *planner) newPortion(kind PortionKind, target platforms.Platform, g *crossbuild.Graph) *portion {
 	out := &portion{kind: kind, steps: identitiesOf(g)}
 	out.wanted = wanted{target: target, number: p.subject(target, kind), whole: p.form(g), part: out}
-	if kind == PortionPrivate {
-		out.whole.open()
-	}
 	out.bytes = p.travelling(g)
 	return out
 }

@@ -112,17 +112,10 @@ func identitiesOf(g *crossbuild.Graph) identities {
 // form reads a graph less the steps that are done apart.
 func (c *catalog) form(g *crossbuild.Graph, less ...identities) form {
 	f := form{graph: g}
-	var late map[digest.Digest]struct{} // what needs something that is done apart, by Digest
+	late := lateOf(g, less)
 	for i := range g.Steps {
 		s := &g.Steps[i]
-		waits := len(late) > 0 && slices.ContainsFunc(s.Inputs, func(d digest.Digest) bool { _, ok := late[d]; return ok })
-		apart := slices.ContainsFunc(less, func(l identities) bool { _, ok := l[s.Identity]; return ok })
-		if waits || apart {
-			if late == nil {
-				late = map[digest.Digest]struct{}{}
-			}
-			late[s.Digest] = struct{}{}
-		}
+		apart := among(less, s)
 		f.sends = f.sends || !apart && s.Kind == crossbuild.KindLocal
 		if !s.Runs() {
 			continue
@@ -134,7 +127,7 @@ func (c *catalog) form(g *crossbuild.Graph, less ...identities) form {
 		}
 		f.runs = add(f.runs, n)
 		f.steps++
-		if waits {
+		if late[s.Digest] {
 			f.after++
 		}
 	}
@@ -143,19 +136,46 @@ func (c *catalog) form(g *crossbuild.Graph, less ...identities) form {
 	return f
 }
 
-// open marks what of a graph that is a part of another one needs steps which only that one has.
-func (f *form) open() {
-	own := make(map[digest.Digest]bool, len(f.graph.Steps)) // false: it needs such a step
-	f.after = 0
+func among(list []identities, s *crossbuild.Step) bool {
+	for _, l := range list {
+		if _, ok := l[s.Identity]; ok {
+			return true
+		}
+	}
+	return false
+}
+
+// lateOf finds the steps, by Digest, that are or need the result of a program which is done apart. What only fetches something is done
+// wherever that is needed.
+func lateOf(g *crossbuild.Graph, less []identities) map[digest.Digest]bool {
+	var out map[digest.Digest]bool
+	for i := range g.Steps {
+		s := &g.Steps[i]
+		late := s.Runs() && among(less, s)
+		for _, in := range s.Inputs {
+			late = late || out[in]
+		}
+		if late {
+			if out == nil {
+				out = make(map[digest.Digest]bool, len(g.Steps)-i)
+			}
+			out[s.Digest] = true
+		}
+	}
+	return out
+}
+
+// open marks what of f, whose graph is a part of g, needs what of g is done apart.
+func (f *form) open(g *crossbuild.Graph, less []identities) {
+	late := lateOf(g, less)
 	for i := range f.graph.Steps {
 		s := &f.graph.Steps[i]
-		closed := !slices.ContainsFunc(s.Inputs, func(d digest.Digest) bool { return !own[d] })
-		own[s.Digest] = closed
-		if !closed {
-			f.waits = true
-			if s.Runs() {
-				f.after++
-			}
+		if !late[s.Digest] {
+			continue
+		}
+		f.waits = true
+		if s.Runs() {
+			f.after++
 		}
 	}
 }
