@@ -54,6 +54,10 @@ type offer struct {
 	strategy crossbuild.Strategy
 	// seconds is what it takes there, and finish when it is done, in seconds from now; late is how long after the planner's base that is.
 	seconds, finish, late float64
+	// crowd is how many other builds the site has for each of its slots, and arrival when it has what the platform waits for.
+	crowd, arrival float64
+	// idle is that it needs no slot: it only puts together what comes from elsewhere.
+	idle bool
 	// apart is that its private portion is done elsewhere.
 	apart bool
 }
@@ -366,7 +370,9 @@ func (p *planner) place(w *wanted) placement {
 	if out.apart && private.standing == nil {
 		private.at.site.take(private.at.finish)
 	}
-	out.site.take(out.finish)
+	if !out.idle {
+		out.site.take(out.finish)
+	}
 	return out
 }
 
@@ -417,13 +423,22 @@ func (p *planner) offered(w *wanted, f *form, at int, arrival float64) offer {
 	}
 	s := &p.sites[at]
 	strategy := p.strategy(f, s)
-	seconds := p.onto(w, f, s, f.seconds[at], strategy)
-	free := s.free[s.first()]
-	finish := s.finish(seconds)
-	if arrival > 0 {
-		finish = max(finish, arrival+(finish-free)*workOf(f.after)/f.work())
+	o := offer{site: s, strategy: strategy, seconds: p.onto(w, f, s, f.seconds[at], strategy), crowd: s.crowd(), arrival: arrival}
+	if w.whole.waits && p.shared.standing == nil && p.shared.at.site == s {
+		o.crowd -= 1 / float64(len(s.free)) // By then that is done.
 	}
-	return offer{site: s, strategy: strategy, seconds: seconds, finish: finish, late: finish - p.base}
+	busy := s.busyFor(o.seconds, o.crowd)
+	o.finish = s.free[s.first()] + busy
+	if arrival > 0 {
+		o.idle = f.steps == 0
+		needs := arrival + busy*workOf(f.after)/f.work()
+		if o.idle {
+			o.finish = needs
+		}
+		o.finish = max(o.finish, needs)
+	}
+	o.late = o.finish - p.base
+	return o
 }
 
 // onto is what a form of w takes on a site, which may have its cache or have to be sent its context first.
@@ -482,8 +497,9 @@ func (p *planner) earliest(t int) int {
 func (o *offer) compare(other *offer) int {
 	return cmp.Or(
 		cmp.Compare(o.strategy, other.strategy),
-		cmp.Compare(o.site.crowd(), other.site.crowd()),
+		cmp.Compare(o.crowd, other.crowd),
 		cmp.Compare(other.site.node.Info.Machine.CPUs, o.site.node.Info.Machine.CPUs),
+		cmp.Compare(o.arrival, other.arrival),
 		cmp.Compare(o.site.away(), other.site.away()),
 		cmp.Compare(o.site.rank, other.site.rank),
 	)

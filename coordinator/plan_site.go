@@ -102,12 +102,12 @@ func (s *site) first() int {
 // crowd is how many builds it has for each of its slots.
 func (s *site) crowd() float64 { return float64(s.busy+s.own) / float64(len(s.free)) }
 
-// finish is when a build that takes so many seconds is done, in seconds from now.
-func (s *site) finish(seconds float64) float64 {
+// busyFor is for how long a build that takes so many seconds occupies a slot, among so many others for each slot.
+func (s *site) busyFor(seconds, crowd float64) float64 {
 	if s.full() {
 		seconds *= scarcity
 	}
-	return s.free[s.first()] + seconds*(1+crowding*min(1, s.crowd()))
+	return seconds * (1 + crowding*min(1, crowd))
 }
 
 // take adds a build that is done then.
