@@ -112,7 +112,7 @@ func (m *moved) see(s *client.SolveStatus) {
 	}
 }
 
-func image(t testing.TB, on *maker, st llb.State, imports *solver.Imports, see func(*client.SolveStatus)) []ocispec.Descriptor {
+func imageOf(t testing.TB, on *maker, st llb.State, imports *solver.Imports, see func(*client.SolveStatus)) []ocispec.Descriptor {
 	t.Helper()
 	def, err := marshal(t, st)(t.Context())
 	if err != nil {
@@ -144,11 +144,11 @@ func TestImports(t *testing.T) {
 	} {
 		t.Run(test.rule, func(t *testing.T) {
 			made := makePart(t, m, solver.Make{Definition: marshal(t, test.part)})
-			want := image(t, m, test.use(step), solver.NewImports(), nothing)
+			want := imageOf(t, m, test.use(step), solver.NewImports(), nothing)
 			imports := solver.NewImports()
 			imports.Add(made)
 			var progress moved
-			got := image(t, c, test.use(part(made)), imports, progress.see)
+			got := imageOf(t, c, test.use(part(made)), imports, progress.see)
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("the layers differ from those of one solver; want -, got +:\n%s", diff)
 			}
@@ -170,7 +170,7 @@ func TestImports(t *testing.T) {
 			}
 			imports = solver.NewImports()
 			imports.Add(again)
-			if image(t, c, test.use(part(again)), imports, nothing); imports.Bytes() != 0 {
+			if imageOf(t, c, test.use(part(again)), imports, nothing); imports.Bytes() != 0 {
 				t.Errorf("%d bytes moved again", imports.Bytes())
 			}
 		})
