@@ -184,10 +184,9 @@ func imported(have map[int]crossbuild.Import) crossbuild.Imports {
 	}
 }
 
-// transferred is a failure whose cause is that something could not be fetched: then that is what failed.
+// transferred is a failure whose cause is that something could not be fetched: then that is what failed. Nil imports: nothing was.
 func transferred(err error, imports *solver.Imports, from []*making) error {
-	cause := imports.Err()
-	if err == nil || cause == nil {
+	if err == nil || imports == nil || imports.Err() == nil {
 		return err
 	}
 	at := slices.IndexFunc(from, func(m *making) bool { return m.made != nil && m.made.Err() != nil })
@@ -197,7 +196,7 @@ func transferred(err error, imports *solver.Imports, from []*making) error {
 	if at < 0 {
 		return err
 	}
-	return &PartError{making: from[at], transfer: true, err: cause}
+	return &PartError{making: from[at], transfer: true, err: imports.Err()}
 }
 
 // release lets go of all parts.
