@@ -36,7 +36,7 @@ type Part struct {
 	// Needs are the parts, by their places in the cut, that are to be there before; all are smaller than its own place. What was made on
 	// the same node need only have been made.
 	Needs []int `json:"-"`
-	// Graphs are the ones, by their places in the list given, whose homes need it, in their order.
+	// Graphs are the ones, by their places in the list given, that need it, be it for another part, in their order. There is at least one.
 	Graphs []int `json:"-"`
 }
 
@@ -56,6 +56,7 @@ type Cut struct {
 	Parts []Part
 
 	graphs []*Graph
+	at     []string // the home of each
 	homes  []home
 	makes  []makes                 // of each part
 	ids    map[digest.Digest]int   // of identities; inputs have smaller ones
@@ -83,9 +84,8 @@ func NewCut(graphs []*Graph, d *Division, at Places) (*Cut, error) {
 	if len(at.Home) != len(graphs) || slices.Contains(at.Home, "") {
 		return nil, errors.New("cutting the build graphs: a platform has no home")
 	}
-	c := &Cut{graphs: graphs, ids: map[digest.Digest]int{}, values: map[digest.Digest][]int{}}
 	s := newSurvey(graphs, d, at)
-	c.ids = s.ids
+	c := &Cut{graphs: graphs, at: at.Home, ids: s.ids, values: map[digest.Digest][]int{}}
 	for gi, g := range graphs {
 		h := home{list: s.lists[gi]}
 		if g != nil && len(g.Steps) > 0 {
@@ -96,7 +96,7 @@ func NewCut(graphs []*Graph, d *Division, at Places) (*Cut, error) {
 	}
 	c.addParts(s)
 	for gi := range c.homes {
-		c.use(gi, at.Home[gi])
+		c.use(gi)
 	}
 	return c, nil
 }
@@ -113,7 +113,7 @@ func (c *Cut) addParts(s *survey) {
 		for _, dm := range s.demands[id] {
 			v := &s.lists[dm.graph][dm.from]
 			does := s.region(dm.graph, dm.edge, dm.node)
-			for _, l := range dm.loads() {
+			for _, l := range slices.Backward(dm.loads()) {
 				s.demand(user{graph: -1, part: len(drafts)}, does)
 				drafts = append(drafts, draft{
 					Part: Part{
@@ -146,14 +146,25 @@ func (c *Cut) addParts(s *survey) {
 	}
 }
 
-func (c *Cut) use(graph int, node string) {
+// use completes what the home of a graph needs.
+func (c *Cut) use(graph int) {
 	h := &c.homes[graph]
 	if h.does == nil {
 		return
 	}
-	h.uses = c.also(h.uses, h.does, node, len(c.Parts))
+	h.uses = c.also(h.uses, h.does, c.at[graph], len(c.Parts))
+	needed := make([]bool, len(c.Parts))
 	for _, p := range h.uses {
+		needed[p] = true
+	}
+	for p := len(c.Parts) - 1; p >= 0; p-- {
+		if !needed[p] {
+			continue
+		}
 		c.Parts[p].Graphs = append(c.Parts[p].Graphs, graph)
+		for _, n := range c.Parts[p].Needs {
+			needed[n] = true
+		}
 	}
 }
 
@@ -171,3 +182,24 @@ func (c *Cut) also(needs []int, does *region, node string, end int) []int {
 
 // Uses are the parts that the home of a graph needs, whether or not they travel, by their places in Parts.
 func (c *Cut) Uses(graph int) []int { return c.homes[graph].uses }
+
+// To are the nodes that fetch a part, each once: first those that need it for parts of their own, then homes.
+func (c *Cut) To(part int) []string {
+	var nodes []string
+	add := func(node string) {
+		if node != c.Parts[part].Node && !slices.Contains(nodes, node) {
+			nodes = append(nodes, node)
+		}
+	}
+	for i := range c.Parts {
+		if slices.Contains(c.Parts[i].Needs, part) {
+			add(c.Parts[i].Node)
+		}
+	}
+	for i := range c.homes {
+		if slices.Contains(c.homes[i].uses, part) {
+			add(c.at[i])
+		}
+	}
+	return nodes
+}

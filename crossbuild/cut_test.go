@@ -73,7 +73,7 @@ COPY --from=web /dist /www`, both, crossbuild.Places{Home: []string{"pc", "pi"},
 		}},
 		{"what is private goes home, after what it needs of others", cutting{goApp,
 			[]platforms.Platform{arm64, s390x}, crossbuild.Places{Home: []string{"pi", "z"}, Shared: "pc", Private: []string{"pc", "z"}}}, []string{
-			"0: all of [build 4/5] RUN go generate on pc for [1]",
+			"0: all of [build 4/5] RUN go generate on pc for [0 1]",
 			"1: /app of [build 5/5] RUN GOARCH=arm64 go build on pc after [0] for [0]",
 		}},
 	} {

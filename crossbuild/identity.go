@@ -5,37 +5,48 @@ package crossbuild
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
+	"path"
+	"slices"
+	"strings"
 
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 	"google.golang.org/protobuf/proto"
 )
 
-// The attributes of sources that do not say what steps find in them: BuildKit's solver/pb/attr.go. Some name a session or a
-// conversion of the frontend; within one request the directory is the same. The followed paths are what a conversion found its
-// target to copy: they narrow the directory to that (with the symbolic links on the way), so two targets that copy
-// the same from it may have different ones, because one of them copies something else as well.
+// The attributes of sources that name a session or a conversion of the frontend instead of what is fetched: BuildKit's
+// solver/pb/attr.go. Within one request the directory is the same. The last one is what a target copies of the directory.
 var passingAttrs = []string{pb.AttrLocalSessionID, pb.AttrLocalUniqueID, pb.AttrOCILayoutSessionID, pb.AttrFollowPaths}
 
 // identity hashes op without the passing attributes and with the identities of its inputs. Where that changes nothing
 // it is the digest itself, so that only what depends on such a source is marshalled again.
+//
+// A local source's followed paths count with the steps that take it, not with itself: they are all that a target copies of
+// the directory, so that two targets have different ones as soon as one of them copies something else as well. A step that copies nothing
+// but some of these paths finds the same whatever the others are.
 func (r *reader) identity(d digest.Digest, op *pb.Op) (digest.Digest, error) {
 	var c *pb.Op
-	clone := func() *pb.Op {
-		if c == nil {
-			c = op.CloneVT()
-		}
-		return c
-	}
 	for i, in := range op.GetInputs() {
-		if id := r.steps[r.index[digest.Digest(in.GetDigest())]].Identity; string(id) != in.GetDigest() {
-			clone().Inputs[i].Digest = string(id)
+		id := string(r.steps[r.index[digest.Digest(in.GetDigest())]].Identity)
+		follow, ok := r.ops[digest.Digest(in.GetDigest())].GetSource().GetAttrs()[pb.AttrFollowPaths]
+		if ok && !copiesWithin(op, int64(i), follow) {
+			id += " " + follow
+		}
+		if id != in.GetDigest() {
+			if c == nil {
+				c = withInputs(op)
+			}
+			c.Inputs[i] = &pb.Input{Digest: id, Index: in.GetIndex()}
 		}
 	}
 	for _, attr := range passingAttrs {
 		if _, ok := op.GetSource().GetAttrs()[attr]; ok {
-			delete(clone().GetSource().Attrs, attr)
+			if c == nil {
+				c = op.CloneVT()
+			}
+			delete(c.GetSource().Attrs, attr)
 		}
 	}
 	if c == nil {
@@ -46,6 +57,30 @@ func (r *reader) identity(d digest.Digest, op *pb.Op) (digest.Digest, error) {
 		return "", fmt.Errorf("computing its identity: %w", err)
 	}
 	return hash(raw), nil
+}
+
+// copiesWithin reports whether all that op does with an input is to copy of the paths followed, a list in JSON.
+func copiesWithin(op *pb.Op, input int64, follow string) bool {
+	var paths []string
+	if op.GetFile() == nil || json.Unmarshal([]byte(follow), &paths) != nil {
+		return false
+	}
+	followed := func(p string) bool {
+		return !strings.Contains(p, "**") && slices.ContainsFunc(paths, func(f string) bool { return p == path.Join("/", f) })
+	}
+	for _, a := range op.GetFile().GetActions() {
+		if a.GetInput() == input || slices.Contains(owners(a), input) {
+			return false
+		}
+		if a.GetSecondaryInput() != input {
+			continue
+		}
+		s, _ := selectionOf(a.GetCopy())
+		if a.GetCopy() == nil || slices.ContainsFunc(s.paths(), func(p string) bool { return !followed(p) }) {
+			return false
+		}
+	}
+	return true
 }
 
 // hash is digest.FromBytes without its detour through fmt, which takes a sixth of the time of reading a graph.

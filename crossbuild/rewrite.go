@@ -101,11 +101,11 @@ func (r *rewriting) step(i int) error {
 	v := &r.list[i]
 	var op *pb.Op
 	if r.edit != nil {
-		op = r.edit(v.op)
+		op = r.edit(v.op) // a source's, which has no inputs
 	}
 	change := func(k int, to edgeTo) {
 		if op == nil {
-			op = v.op.CloneVT()
+			op = withInputs(v.op)
 		}
 		op.Inputs[k] = to.input()
 	}
@@ -136,6 +136,13 @@ func (r *rewriting) step(i int) error {
 		r.changed = true
 	}
 	return nil
+}
+
+// withInputs copies op so that the copy's inputs can be replaced. It shares all else with op.
+func withInputs(op *pb.Op) *pb.Op {
+	c := &pb.Op{Inputs: slices.Clone(op.GetInputs()), Op: op.GetOp(), Platform: op.GetPlatform(), Constraints: op.GetConstraints()}
+	c.ProtoReflect().SetUnknown(op.ProtoReflect().GetUnknown())
+	return c
 }
 
 // add appends op, which stands for the step that was once was, if any.

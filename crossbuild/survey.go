@@ -132,6 +132,7 @@ func (s *survey) region(graph int, root edge, node string) *region {
 			}
 		}
 	}
+	slices.Reverse(r.imports) // in the order of the steps
 	return r
 }
 
