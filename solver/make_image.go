@@ -116,11 +116,11 @@ func (h *hold) readIndex(desc ocispec.Descriptor) (image ocispec.Descriptor, mat
 			if !strings.HasPrefix(l.Annotations["in-toto.io/predicate-type"], "https://slsa.dev/provenance/") {
 				continue
 			}
-			var p statement
-			if err := h.parse(l, &p); err != nil {
+			var s statement
+			if err := h.parse(l, &s); err != nil {
 				return image, nil, err
 			}
-			materials = append(materials, p.materials()...)
+			materials = append(materials, s.materials()...)
 		}
 	}
 	return image, materials, nil
@@ -137,9 +137,9 @@ type statement struct {
 }
 
 // materials are those that are no parts of this build themselves.
-func (p statement) materials() []Material {
+func (s statement) materials() []Material {
 	var out []Material
-	for _, m := range append(p.Predicate.BuildDefinition.ResolvedDependencies, p.Predicate.Materials...) {
+	for _, m := range append(s.Predicate.BuildDefinition.ResolvedDependencies, s.Predicate.Materials...) {
 		if !strings.HasPrefix(m.URI, "pkg:oci/"+importName) {
 			out = append(out, m)
 		}
