@@ -232,7 +232,7 @@ func TestPortionsTell(t *testing.T) {
 	want := []string{
 		"BUILDPLATFORM is linux/amd64, that of pc",
 		"shared by linux/amd64, linux/arm64 on pc: native, 2 RUN steps run once",
-		"part of linux/arm64 on pc: native, 1 RUN step",
+		`part of linux/arm64 on pc: native, 1 RUN step; all of "RUN go build for arm64" goes to pi`,
 		"linux/amd64 on pc: native, the node runs linux/amd64 natively: 1 RUN step; 2 RUN steps of linux/amd64 are done here once for all; " +
 			"it would be emulated on pi, taken to be 12 times as slow",
 		"linux/arm64 on pi: native, the node runs linux/arm64 natively: 1 RUN step; 3 RUN steps of linux/amd64 are done on pc; " +
