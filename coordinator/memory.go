@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/nodes"
 )
 
@@ -58,29 +59,52 @@ func (m *memory) plan(ctx context.Context, make func(claimed map[string]int) (*P
 	return plan, err
 }
 
-// did is a portion that was done, for keep.
-type did struct {
-	portion Portion
-	node    nodes.Node
-	took    time.Duration
-	// cached is as in Record.
-	cached float64
-	// travelled is how many bytes of it went to another node, by TravelKey. Where nothing went, what is known from earlier stays so.
-	travelled map[string]int64
+// made is a part of the cut that was made, for keep.
+type made struct {
+	part *crossbuild.Part
+	node nodes.Node
+	took time.Duration
+	// steps is how many steps were done for it, and cached how many of them were in the cache.
+	steps, cached int
+	// bytes is how much there is to carry to a node.
+	bytes int64
 }
 
-// keep adds what the tasks and portions of a build took.
-func (m *memory) keep(plan *Plan, tasks []*outcome, portions ...did) error {
+// record adds up what the parts of each portion took. They are made at once, so that a portion took as long as the longest of them.
+func (p *Plan) record(parts []made, when time.Time) []Record {
+	var out []Record
+	for i := range p.Portions {
+		portion := &p.Portions[i]
+		r := PortionRecord(nodes.Node{}, p.Build, *portion, 0, when)
+		steps, cached := 0, 0
+		for _, m := range parts {
+			if p.portion(m.part) != portion {
+				continue
+			}
+			r.Node, r.URL = m.node.Name, m.node.URL
+			r.Seconds = max(r.Seconds, m.took.Seconds())
+			steps, cached = steps+m.steps, cached+m.cached
+			if r.Travelled == nil {
+				r.Travelled = map[string]int64{}
+			}
+			r.Travelled[TravelKey(m.part.Step.Name, m.part.Paths)] = m.bytes
+		}
+		if r.Travelled == nil {
+			continue
+		}
+		r.Cached = float64(cached) / float64(max(steps, 1))
+		out = append(out, r)
+	}
+	return out
+}
+
+// keep adds what the tasks of a build took, and the parts that were made for others.
+func (m *memory) keep(plan *Plan, tasks []*outcome, parts ...made) error {
 	if m.file == nil {
 		return nil
 	}
-	var list []Record
 	now := time.Now()
-	for _, d := range portions {
-		list = append(list, PortionRecord(d.node, plan.Build, d.portion, d.took, now))
-		last := &list[len(list)-1]
-		last.Cached, last.Travelled = d.cached, d.travelled
-	}
+	list := plan.record(parts, now)
 	for _, o := range tasks {
 		var own []Assignment
 		for _, a := range plan.Assignments {

@@ -80,6 +80,9 @@ func NewPlan(s Situation) (*Plan, error) {
 	if s.Build == (platforms.Platform{}) && len(s.Farm) == 1 {
 		s.Build = s.Farm[0].Info.Own
 	}
+	if s.Travelled == nil {
+		s.Travelled = s.History.Travelled()
+	}
 	if !s.divides() {
 		s.Division, s.Standing = nil, nil
 		return newPlan(&s)

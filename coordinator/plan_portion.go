@@ -283,7 +283,7 @@ func (p *planner) travels(plan *Plan) error {
 	}
 	for i := range cut.Parts {
 		part := &cut.Parts[i]
-		portion := p.made(plan, part)
+		portion := plan.portion(part)
 		if portion == nil {
 			continue
 		}
@@ -296,24 +296,6 @@ func (p *planner) travels(plan *Plan) error {
 		if len(t.To) > 0 {
 			t.Bytes = p.s.Travelled[TravelKey(t.Step, t.Paths)]
 			portion.add(t)
-		}
-	}
-	return nil
-}
-
-// made is the portion that a part is of; nil if there is none.
-func (p *planner) made(plan *Plan, part *crossbuild.Part) *Portion {
-	shared := false
-	if p.shared != nil {
-		_, shared = p.shared.steps[part.Step.Identity]
-	}
-	for i := range plan.Portions {
-		portion := &plan.Portions[i]
-		if portion.Node != part.Node || shared != (portion.Kind == PortionShared) {
-			continue
-		}
-		if shared || slices.ContainsFunc(part.Graphs, func(g int) bool { return portion.of(p.s.Graphs[g]) }) {
-			return portion
 		}
 	}
 	return nil

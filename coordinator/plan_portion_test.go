@@ -248,7 +248,7 @@ func TestPortionsTell(t *testing.T) {
 	plan.Portions[0].Travels = []coordinator.Travel{
 		{Step: "RUN x", Paths: []string{"/app", "/lib"}, To: []string{"pi", "pi2"}, Bytes: 2100}, {Step: "RUN y", To: []string{"pi"}},
 	}
-	line := `shared by linux/amd64, linux/arm64 on pc: native, 2 RUN steps run once; /app, /lib goes to pi, pi2 (2.1kB last time); all of "RUN y" goes to pi`
+	line := `shared by linux/amd64, linux/arm64 on pc: native, 2 RUN steps run once; /app, /lib go to pi, pi2 (2.1kB last time); all of "RUN y" goes to pi`
 	if diff := cmp.Diff(line, plan.Lines()[1]); diff != "" {
 		t.Errorf("want -, got +:\n%s", diff)
 	}

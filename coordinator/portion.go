@@ -112,6 +112,21 @@ func (p *Portion) of(g *crossbuild.Graph) bool {
 	return slices.ContainsFunc(g.Steps, func(s crossbuild.Step) bool { return s.Identity == first })
 }
 
+// portion is the one that a part of the cut is of; nil if the plan has none. It is the one that has the last program of it.
+func (p *Plan) portion(part *crossbuild.Part) *Portion {
+	if len(part.Steps) == 0 {
+		return nil
+	}
+	last := part.Steps[len(part.Steps)-1].Identity
+	for i := range p.Portions {
+		o := &p.Portions[i]
+		if o.Node == part.Node && slices.ContainsFunc(o.Steps, func(h crossbuild.Handling) bool { return h.Step.Identity == last }) {
+			return o
+		}
+	}
+	return nil
+}
+
 // line tells of the portion.
 func (p *Portion) line() string {
 	names := make([]string, len(p.Platforms))
@@ -131,11 +146,15 @@ func (p *Portion) line() string {
 
 // String tells what goes where, and how much it was the last time.
 func (t Travel) String() string {
-	what := strings.Join(t.Paths, ", ")
-	if len(t.Paths) == 0 {
+	what, verb := strings.Join(t.Paths, ", "), "goes"
+	switch len(t.Paths) {
+	case 0:
 		what = fmt.Sprintf("all of %q", t.Step)
+	case 1:
+	default:
+		verb = "go"
 	}
-	out := fmt.Sprintf("%s goes to %s", what, strings.Join(t.To, ", "))
+	out := fmt.Sprintf("%s %s to %s", what, verb, strings.Join(t.To, ", "))
 	if t.Bytes > 0 {
 		out += fmt.Sprintf(" (%s last time)", units.HumanSize(float64(t.Bytes)))
 	}

@@ -32,7 +32,7 @@ type Situation struct {
 	// Standing are portions of this build that are done or under way and stay where they are, unless their node is in Without. They are
 	// those that an earlier plan of this build gave.
 	Standing []Portion
-	// Travelled is how many bytes the last build carried over of a step's result, by TravelKey.
+	// Travelled is how many bytes the last build carried over of a step's result, by TravelKey. Nil: as History tells.
 	Travelled map[string]int64
 	// Seed chooses between equal nodes, so that builds which start at once do not all choose the same.
 	Seed uint64

@@ -88,6 +88,8 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 		"take emulators that are missing from this image: `REF`, oci-layout://DIR or default (env MAB_EMULATION_IMAGE)")
 	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host`, security.insecure or buildx.local.delete")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
+	flags.Var((*platformValue)(&r.Build), "build-platform", "BUILDPLATFORM for the whole build: a `platform` (default that of the fastest node)")
+	flags.BoolVar(&r.NoSplit, "no-split", false, "build each platform whole on its node, also what several have in common")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")
 	for _, name := range []string{"provenance", "sbom"} {
 		flags.Lookup(name).NoOptDefVal = "true"
@@ -181,9 +183,7 @@ func (l *platformList) Set(s string) error {
 	var all []string
 	words := strings.Split(s, ",")
 	for i, word := range words {
-		if strings.TrimSpace(word) == "local" {
-			words[i] = platforms.Host().String()
-		}
+		words[i] = named(word)
 	}
 	s = strings.Join(words, ",")
 	for _, p := range *l {
@@ -194,6 +194,30 @@ func (l *platformList) Set(s string) error {
 		return err
 	}
 	*l = list
+	return nil
+}
+
+// named is the name of a platform, of which local is this machine's own.
+func named(word string) string {
+	if strings.TrimSpace(word) == "local" {
+		return platforms.Host().String()
+	}
+	return word
+}
+
+// platformValue is the flag --build-platform.
+type platformValue platforms.Platform
+
+func (v *platformValue) String() string { return "" }
+func (v *platformValue) Type() string   { return "platform" }
+
+// Set takes local as platformList does.
+func (v *platformValue) Set(s string) error {
+	p, err := platforms.Parse(named(s))
+	if err != nil {
+		return err
+	}
+	*v = platformValue(p)
 	return nil
 }
 

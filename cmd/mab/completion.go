@@ -55,6 +55,7 @@ func completions() map[string]cobra.CompletionFunc {
 		"slots":      cobra.NoFileCompletions,
 		"lines":      cobra.NoFileCompletions,
 
+		"build-platform":  values(known...),
 		"connect-timeout": cobra.NoFileCompletions,
 		"tls-server-name": cobra.NoFileCompletions,
 	}

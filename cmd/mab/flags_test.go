@@ -49,6 +49,9 @@ func TestRequestFlags(t *testing.T) {
 		{[]string{"--secret=id=a,src=b", "--secret=id=c"}, set(func(r *request) { r.Secrets = []string{"id=a,src=b", "id=c"} })},
 		{[]string{"--ssh=default", "--ssh", "a=b,c"}, set(func(r *request) { r.SSH = []string{"default", "a=b,c"} })},
 		{[]string{"--build-context=a=b", "--build-context=c=docker-image://d"}, set(func(r *request) { r.NamedContexts = []string{"a=b", "c=docker-image://d"} })},
+		{[]string{"--build-platform", "arm64"}, set(func(r *request) { r.Build = arm64 })},
+		{[]string{"--build-platform=local"}, set(func(r *request) { r.Build = platforms.Host() })},
+		{[]string{"--no-split"}, set(func(r *request) { r.NoSplit = true })},
 		{[]string{"--no-cache"}, set(func(r *request) { r.NoCache = true })},
 		{[]string{"--no-cache-filter=a,b", "--no-cache-filter=c"}, set(func(r *request) { r.NoCacheFilter = []string{"a", "b", "c"} })},
 		{[]string{"--pull"}, set(func(r *request) { r.Pull = true })},
@@ -104,6 +107,8 @@ func TestWrongFlags(t *testing.T) {
 		{"--platform=amd64", "--platform="},
 		{"--output=type=x"},
 		{"--strategy=fast"},
+		{"--build-platform=vax"},
+		{"--build-platform=amd64,arm64"},
 	} {
 		t.Run(strings.Join(args, " "), func(t *testing.T) {
 			got, err := parse(t, args...)

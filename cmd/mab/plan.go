@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -26,8 +27,8 @@ func newPlan(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "plan [flags] [CONTEXT]",
 		Short: "Say what build would do, and why",
-		Long: `Say what mab build with the same flags would do: which node builds each platform, by which strategy and why, and which
-steps run natively, under QEMU, or run nothing. Nothing is built.`,
+		Long: `Say what mab build with the same flags would do: which node builds each platform, by which strategy and why, which steps
+run natively, under QEMU, or run nothing, and what one node does for others, with what travels from it. Nothing is built.`,
 		Example: `  mab plan --platform linux/amd64,linux/arm64 .`,
 		Args:    arguments(0, 1, "one CONTEXT"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -73,6 +74,9 @@ func (p *planCommand) run(cmd *cobra.Command) error {
 }
 
 func printPlan(w io.Writer, plan *coordinator.Plan) {
+	if plan.BuildWhy != "" {
+		_, _ = fmt.Fprintf(w, "BUILDPLATFORM is %s, %s\n\n", plan.Build, plan.BuildWhy)
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	_, _ = fmt.Fprintln(table, "PLATFORM\tNODE\tSTRATEGY\tNATIVE\tQEMU\tNOTHING\tWHY")
 	for i := range plan.Assignments {
@@ -81,21 +85,15 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 			a.Count(crossbuild.RunsNatively), a.Count(crossbuild.RunsEmulated), a.Count(crossbuild.RunsNothing), a.Why)
 	}
 	_ = table.Flush()
+	for i := range plan.Portions {
+		printPortion(w, &plan.Portions[i])
+	}
 	for i := range plan.Assignments {
 		a := &plan.Assignments[i]
 		_, _ = fmt.Fprintf(w, "\n%s\n", a.Platform)
-		for _, h := range a.Steps {
-			how := string(h.How)
-			if h.How == crossbuild.RunsEmulated {
-				how = h.Emulator
-			}
-			_, _ = fmt.Fprintf(w, "  %-12s %s\n", how, h.Step.Name)
-		}
-		for _, problem := range a.Problems {
-			_, _ = fmt.Fprintf(w, "  %-12s %s\n", "problem", problem)
-		}
+		printSteps(w, a.Steps, a.Problems)
 		for _, o := range a.Alternatives {
-			_, _ = fmt.Fprintf(w, "  %-12s %s\n", "not on", alternative(o))
+			printFact(w, "not on", alternative(o))
 		}
 	}
 	if len(plan.Shared) == 0 {
@@ -106,6 +104,38 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 		_, _ = fmt.Fprintf(w, "  %d platforms  %s\n", len(s.Targets), s.Step.Name)
 	}
 }
+
+// printPortion prints what one node does for others.
+func printPortion(w io.Writer, p *coordinator.Portion) {
+	names := make([]string, len(p.Platforms))
+	for i, name := range p.Platforms {
+		names[i] = name.String()
+	}
+	head := "part of"
+	if p.Kind == coordinator.PortionShared {
+		head = "shared by"
+	}
+	_, _ = fmt.Fprintf(w, "\n%s %s, done once on %s: %s, %s\n", head, strings.Join(names, ", "), p.Node, p.Strategy, p.Why)
+	printSteps(w, p.Steps, p.Problems)
+	for _, t := range p.Travels {
+		printFact(w, "travels", t.String())
+	}
+}
+
+func printSteps(w io.Writer, steps []crossbuild.Handling, problems []string) {
+	for _, h := range steps {
+		how := string(h.How)
+		if h.How == crossbuild.RunsEmulated {
+			how = h.Emulator
+		}
+		printFact(w, how, h.Step.Name)
+	}
+	for _, problem := range problems {
+		printFact(w, "problem", problem)
+	}
+}
+
+func printFact(w io.Writer, what, text string) { _, _ = fmt.Fprintf(w, "  %-12s %s\n", what, text) }
 
 func alternative(a coordinator.Alternative) string {
 	out := a.Node

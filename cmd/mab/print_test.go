@@ -31,11 +31,29 @@ func TestPrintPlan(t *testing.T) {
 				{Node: "old", Why: "it does not run linux/amd64"},
 			}},
 		},
+		Build: amd64, BuildWhy: "that of pi",
+		Portions: []coordinator.Portion{
+			{Kind: coordinator.PortionShared, Node: "pi", Strategy: crossbuild.Native, Why: "it does", Platforms: []platforms.Platform{s390x, amd64},
+				Steps: []crossbuild.Handling{{Step: run, How: crossbuild.RunsNatively}}, Problems: []string{"old"}, Travels: []coordinator.Travel{
+					{Step: run.Name, Paths: []string{"/a", "/b"}, To: []string{"local", "x"}, Bytes: 1500}, {Step: run.Name, To: []string{"local"}},
+				}},
+			{Kind: coordinator.PortionPrivate, Node: "pi", Strategy: crossbuild.Native, Why: "it does", Platforms: []platforms.Platform{s390x}},
+		},
 		Shared: []crossbuild.Common{{Step: base, Targets: []platforms.Platform{s390x, amd64}}},
 	}
-	want := `PLATFORM     NODE   STRATEGY  NATIVE  QEMU  NOTHING  WHY
+	want := `BUILDPLATFORM is linux/amd64, that of pi
+
+PLATFORM     NODE   STRATEGY  NATIVE  QEMU  NOTHING  WHY
 linux/s390x  local  emulated  0       1     1        no node runs linux/s390x natively
 linux/amd64  pi     native    1       0     0        it does
+
+shared by linux/s390x, linux/amd64, done once on pi: native, it does
+  native       [2/2] RUN make
+  problem      old
+  travels      /a, /b go to local, x (1.5kB last time)
+  travels      all of "[2/2] RUN make" goes to local
+
+part of linux/s390x, done once on pi: native, it does
 
 linux/s390x
   nothing      [1/2] FROM base
@@ -56,9 +74,9 @@ shared, done once
 		t.Errorf("want -, got +:\n%s", diff)
 	}
 	got.Reset()
-	plan.Shared = nil
+	plan.Shared, plan.Portions, plan.BuildWhy = nil, nil, ""
 	mab.PrintPlan(&got, plan)
-	if strings.Contains(got.String(), "shared") {
+	if strings.Contains(got.String(), "shared") || strings.Contains(got.String(), "BUILDPLATFORM") {
 		t.Errorf("nothing is shared, but:\n%s", &got)
 	}
 }
