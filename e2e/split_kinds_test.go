@@ -17,20 +17,16 @@ import (
 	"github.com/mab-build/mab/e2e/farm"
 )
 
-// withoutQEMU takes the emulators of architectures from a host, all of them if none is named. It is to be done before mab comes there.
-func withoutQEMU(t testing.TB, h *farm.Host, archs ...string) {
+// withoutQEMU takes all emulators from a host, before mab comes there, and returns what gives them back.
+func withoutQEMU(t testing.TB, h *farm.Host) (giveBack func()) {
 	t.Helper()
-	if len(archs) == 0 {
-		for _, m := range machines {
-			archs = append(archs, m.qemu)
-		}
+	run := func(command string) {
+		t.Helper()
+		_, err := h.Run(t.Context(), "sh", "-ec", "for f in $(ls -d /usr/bin/qemu-*-static /usr/bin/qemu-x86_64 /usr/local/bin/qemu-* /usr/libexec/qemu-binfmt/* 2>/dev/null); do "+command+"; done")
+		sound(t, err)
 	}
-	for _, arch := range archs {
-		for _, file := range emulatorsOf(arch) {
-			_, err := h.Run(t.Context(), "mount", "--bind", "/dev/null", file)
-			sound(t, err)
-		}
-	}
+	run(`mount --bind /dev/null "$f"`)
+	return func() { t.Helper(); run(`umount "$f"`) }
 }
 
 // material is what a provenance statement says that an image was made of, in the words of SLSA 0.2 and 1.
@@ -114,7 +110,7 @@ func TestSplitProvenance(t *testing.T) {
 func TestSplitCross(t *testing.T) {
 	l := newSplitLab(t, hosts("plain", "able")...)
 	// The one named plain runs programs of its own kind alone.
-	withoutQEMU(t, l.Host("plain"))
+	giveBack := withoutQEMU(t, l.Host("plain"))
 	cross := func(name, last string) string {
 		return l.context(map[string]string{"Dockerfile": `FROM --platform=$BUILDPLATFORM ` + registry(t) + `/busybox AS shared
 RUN ` + l.hit(name+"/shared") + ` && ` + chance + `
@@ -184,6 +180,7 @@ COPY --from=compile /out /
 		}
 	})
 	t.Run("nothing is left", func(t *testing.T) {
+		giveBack()
 		quiet(t, l.Host("plain"))
 		quiet(t, l.Host("able"))
 	})
