@@ -71,6 +71,7 @@ func TestFarmArm64(t *testing.T) {
 			t.Errorf("(-want +got):\n%s", diff)
 		}
 	})
+	t.Run("it runs only what is its own, and the faster machine the rest", func(t *testing.T) { f.on(t).onlyForeign() })
 	frozen := func(how syscall.Signal) func() error { return func() error { return syscall.Kill(m.Pid(), how) } }
 	f.lose(t, m, "all of mab is killed there", func() error {
 		out, err := m.SSH(t.Context(), "sh", "-c", `for p in /proc/[0-9]*; do tr '\000' ' ' < $p/cmdline | grep -qE 'mab.* (agent connect|serve)' && kill -9 ${p#/proc/}; done; true`)
