@@ -63,7 +63,7 @@ func (r *run) able(t task) bool {
 // platforms of one index do not hold different results of one step. It returns list with those that were done. The caller holds the lock.
 func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
 	lost := slices.IndexFunc(r.plan.Portions, func(p Portion) bool {
-		return p.shared() && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
+		return p.Kind == PortionShared && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
 	})
 	if lost < 0 {
 		return list
@@ -134,7 +134,7 @@ func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 	}
 	out.Portions = nil
 	for _, old := range p.Portions {
-		if !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) && !(old.shared() && without(old.Node)) {
+		if !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) && !(old.Kind == PortionShared && without(old.Node)) {
 			out.Portions = append(out.Portions, old)
 		}
 	}
@@ -145,8 +145,9 @@ func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 // keepShared has what platforms share still be made apart, on the node that makes it for the first of list, if that is how it was planned
 // and the plan of list alone does not need it so: those that are under way will.
 func (p *Plan) keepShared(before *Plan, list []Assignment) {
-	was := slices.IndexFunc(before.Portions, Portion.shared)
-	if was < 0 || slices.ContainsFunc(p.Portions, Portion.shared) {
+	shared := func(p Portion) bool { return p.Kind == PortionShared }
+	was := slices.IndexFunc(before.Portions, shared)
+	if was < 0 || slices.ContainsFunc(p.Portions, shared) {
 		return
 	}
 	portion := before.Portions[was]
@@ -157,11 +158,11 @@ func (p *Plan) keepShared(before *Plan, list []Assignment) {
 
 // replacedBy reports whether another portion is of the same steps: there is one that is shared, and one for each platform of its own.
 func (p Portion) replacedBy(other Portion) bool {
-	return p.shared() && other.shared() || !p.shared() && !other.shared() && p.Platforms[0] == other.Platforms[0]
+	return p.Kind == other.Kind && (p.Kind == PortionShared || p.Platforms[0] == other.Platforms[0])
 }
 
 func (p Portion) shared() bool { return p.Kind == PortionShared }
 
 func (p Portion) privateOf(list []Assignment) bool {
-	return !p.shared() && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
+	return p.Kind == PortionPrivate && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
 }
