@@ -181,7 +181,7 @@ func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 		r.cut = cut
 	}
 	r.plan = plan
-	r.memory.tell(r.underway())
+	r.memory.tell(r.underway(), r.plan.Portions...)
 	return again.Assignments, nil
 }
 

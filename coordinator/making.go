@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/opencontainers/go-digest"
-
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
@@ -32,12 +30,6 @@ type making struct {
 	lost sync.Once
 	// stale is a part that is made anew elsewhere, so that what holds it is to be done again. The run's lock guards it.
 	stale bool
-}
-
-// makingKey names a making within a build.
-type makingKey struct {
-	part digest.Digest
-	node string
 }
 
 // wait waits for the part. It fails with a PartError also if the node has gone away since.
@@ -121,18 +113,14 @@ func (r *run) making(ctx context.Context, cut *crossbuild.Cut, at int) *making {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	part := cut.Parts[at]
-	key := makingKey{part.Key, part.Node}
-	if m := r.makings[key]; m != nil {
-		return m
+	if i := slices.IndexFunc(r.makings, func(m *making) bool { return m.part.Key == part.Key && m.part.Node == part.Node }); i >= 0 {
+		return r.makings[i]
 	}
 	m := &making{part: part, member: r.member(part.Node), done: make(chan struct{})}
 	for _, g := range part.Graphs {
 		m.platforms = append(m.platforms, r.graphs[g].Target)
 	}
-	if r.makings == nil {
-		r.makings = map[makingKey]*making{}
-	}
-	r.makings[key] = m
+	r.makings = append(r.makings, m)
 	r.goOn(func() error {
 		defer close(m.done)
 		began := time.Now()
@@ -199,7 +187,7 @@ func transferred(err error, imports *solver.Imports, from []*making) error {
 	return &PartError{making: from[at], transfer: true, err: imports.Err()}
 }
 
-// release lets go of all parts.
+// release lets go of all parts. Nothing is made any more.
 func (r *run) release() error {
 	var errs []error
 	for _, m := range r.makings {
@@ -207,6 +195,16 @@ func (r *run) release() error {
 			errs = append(errs, m.made.Close())
 		}
 	}
-	r.makings = nil
 	return errors.Join(errs...)
+}
+
+// madeParts are those that were made and used, for the history.
+func (r *run) madeParts() []made {
+	var out []made
+	for _, m := range r.makings {
+		if m.made != nil && !m.stale {
+			out = append(out, made{&m.part, m.member.Node, m.took, m.made.Steps, m.made.Cached, m.made.Size})
+		}
+	}
+	return out
 }

@@ -48,7 +48,7 @@ type run struct {
 	plan *Plan
 	// cut is how the graphs are done by the plan. Nil: by one solve.
 	cut     *crossbuild.Cut
-	makings map[makingKey]*making
+	makings []*making
 	without []Exclusion
 	done    []*outcome
 	// spoiled are shares of outcomes that are done anew.
@@ -173,7 +173,7 @@ func (r *run) restart(next platforms.Platform) error {
 		r.say(fmt.Sprintf("everything is built anew with %s as BUILDPLATFORM, because no node that is left can go on with %s", next, r.buildPlatform))
 	}
 	err := errors.Join(r.release(), r.discard())
-	r.plan, r.cut, r.done = nil, nil, nil
+	r.plan, r.cut, r.done, r.makings = nil, nil, nil, nil
 	return err
 }
 
@@ -256,7 +256,7 @@ func (r *run) finish(ctx context.Context, out *outcome) error {
 	defer r.mu.Unlock()
 	r.done = append(r.done, out)
 	if len(out.task.platforms) > 0 {
-		r.memory.tell(r.underway())
+		r.memory.tell(r.underway(), r.plan.Portions...)
 	}
 	return nil
 }
@@ -401,7 +401,7 @@ func (r *run) deliver(ctx context.Context) (*Result, error) {
 			return nil, err
 		}
 	}
-	if err := r.memory.keep(r.plan, tasks); err != nil {
+	if err := r.memory.keep(r.plan, tasks, r.madeParts()...); err != nil {
 		r.cfg.Note("what this build took is not remembered: " + err.Error())
 	}
 	return out, r.delivery.commit()
