@@ -107,6 +107,32 @@ func checkRead(t *testing.T, def *pb.Definition) {
 	for _, node := range []machine{fast, bare, pi} {
 		checkDecide(t, g, node)
 	}
+	checkCut(t, def, g)
+}
+
+// checkCut cuts a graph that two targets have. Every definition that comes of it can be read.
+func checkCut(t *testing.T, def *pb.Definition, g *crossbuild.Graph) {
+	t.Helper()
+	graphs := []*crossbuild.Graph{g, nil, g}
+	cut, err := crossbuild.NewCut(graphs, crossbuild.Divide(graphs, amd64), crossbuild.Places{Home: []string{"a", "b", "b"}, Shared: "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var defs []*pb.Definition
+	add := func(def *pb.Definition, err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		defs = append(defs, def)
+	}
+	for i, p := range cut.Parts {
+		add(cut.Part(i, made(cut, p.Node)))
+	}
+	add(cut.Target(2, def, made(cut, "b")))
+	add(crossbuild.ForSession(def, "another"))
+	for _, d := range append(defs, cut.Early(0)...) {
+		mustRead(t, arm64, d)
+	}
 }
 
 func checkSteps(t *testing.T, g *crossbuild.Graph) {
