@@ -36,7 +36,8 @@ type Part struct {
 	// Needs are the parts, by their places in the cut, that are to be there before; all are smaller than its own place. What was made on
 	// the same node need only have been made.
 	Needs []int `json:"-"`
-	// Graphs are the ones, by their places in the list given, that need it, be it for another part, in their order. There is at least one.
+	// Graphs are the ones, by their places in the list given, that it is a part of, in their order, at least one. Others may wait for it
+	// because they have some of its steps.
 	Graphs []int `json:"-"`
 }
 
@@ -146,7 +147,7 @@ func (c *Cut) addParts(s *survey) {
 	}
 }
 
-// use completes what the home of a graph needs.
+// use completes what the home of a graph needs, and tells the parts that they are for it.
 func (c *Cut) use(graph int) {
 	h := &c.homes[graph]
 	if h.does == nil {
@@ -154,16 +155,18 @@ func (c *Cut) use(graph int) {
 	}
 	h.uses = c.also(h.uses, h.does, c.at[graph], len(c.Parts))
 	needed := make([]bool, len(c.Parts))
-	for _, p := range h.uses {
-		needed[p] = true
-	}
-	for p := len(c.Parts) - 1; p >= 0; p-- {
-		if !needed[p] {
-			continue
+	need := func(parts []int, does *region, node string) {
+		for _, p := range parts {
+			if c.Parts[p].Node != node || does.covers.has(c.ids[c.Parts[p].Step.Identity]) {
+				needed[p] = true
+			}
 		}
-		c.Parts[p].Graphs = append(c.Parts[p].Graphs, graph)
-		for _, n := range c.Parts[p].Needs {
-			needed[n] = true
+	}
+	need(h.uses, h.does, c.at[graph])
+	for p := len(c.Parts) - 1; p >= 0; p-- {
+		if needed[p] {
+			c.Parts[p].Graphs = append(c.Parts[p].Graphs, graph)
+			need(c.Parts[p].Needs, c.makes[p].does, c.Parts[p].Node)
 		}
 	}
 }
