@@ -88,7 +88,9 @@ func copied(from llb.State, paths ...string) llb.State {
 }
 
 // part is what was made, as a source.
-func part(m *solver.Made) llb.State { return llb.OCILayout(m.Ref(), llb.OCIStore("", solver.ImportStore)) }
+func part(m *solver.Made) llb.State {
+	return llb.OCILayout(m.Ref(), llb.OCIStore("", solver.ImportStore))
+}
 
 func makePart(t testing.TB, on *maker, m solver.Make) *solver.Made {
 	t.Helper()

@@ -8,9 +8,10 @@ import (
 	"fmt"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
-	"github.com/moby/buildkit/session"
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
@@ -137,15 +138,10 @@ func (h *hold) keep(ctx context.Context, gw gateway.Client, m Make) error {
 	}
 	h.def, h.ref = def, res.Ref
 	close(h.solved)
-	<-ctx.Done()
-	return ctx.Err()
-}
-
-// newSession is one that several builds of this client use.
-func newSession(ctx context.Context, key string) (*session.Session, error) {
-	s, err := session.NewSession(ctx, key)
-	if err != nil {
-		return nil, fmt.Errorf("opening a session: %w", err)
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-h.lost:
+		return status.Error(codes.Unavailable, "the solver ended the session")
 	}
-	return s, nil
 }

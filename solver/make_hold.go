@@ -6,13 +6,13 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"sync"
 
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/client/llb"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/grpchijack"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/errgroup"
@@ -30,6 +30,8 @@ type hold struct {
 	def    *pb.Definition
 	ref    gateway.Reference
 	solved chan struct{}
+	// lost is closed when the solver has left the session: BuildKit's client does not tell who waits in the middle of a build.
+	lost chan struct{}
 
 	// during ends with the hold: what is read of the part ends then.
 	during context.Context //nolint:containedctx // it is the life of the part, which outlasts the calls that begin and use it
@@ -66,20 +68,29 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 	}
 	// What is said of the frontend and of the result is none of the part's business.
 	opt.FrontendAttrs, opt.Exports = nil, nil
-	// Stores of local caches are the session's; the others have no place in a build that never ends well.
-	opt.CacheExports = slices.DeleteFunc(slices.Clone(written), func(e client.CacheOptionsEntry) bool { return e.Type != localCache })
-	if opt.SharedSession, err = newSession(ctx, opt.SharedKey); err != nil {
+	opt.CacheExports = written
+	if opt.SharedSession, err = newSession(ctx, opt); err != nil {
 		return nil, err
 	}
+	// It never ends well, and could write none.
+	opt.CacheExports, opt.SessionPreInitialized = nil, true
 	// The history is for whole builds; each record costs several writes to disk.
 	opt.Internal = true
-	h := &hold{client: c, written: written, session: opt.SharedSession, shared: opt, solve: s, solved: make(chan struct{}), over: make(chan struct{})}
+	h := &hold{
+		client: c, written: written, session: opt.SharedSession, shared: opt, solve: s,
+		solved: make(chan struct{}), lost: make(chan struct{}), over: make(chan struct{}),
+	}
 	h.during, h.cancel = context.WithCancel(ctx)
 	h.unlazy = sync.OnceValue(func() error {
 		_, err := h.ref.StatFile(h.during, gateway.StatRequest{Path: "."})
 		return err
 	})
 	h.closing = sync.OnceValue(h.end)
+	h.readers.Go(func() error {
+		defer close(h.lost)
+		_ = h.session.Run(h.during, grpchijack.Dialer(c.bk.ControlClient()))
+		return nil
+	})
 	h.readers.Go(func() error {
 		defer close(h.over)
 		defer h.cancel()

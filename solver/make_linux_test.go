@@ -24,7 +24,8 @@ import (
 // maker is a solver of a test.
 type maker struct {
 	*solver.Client
-	cmd *exec.Cmd
+	root string
+	cmd  *exec.Cmd
 }
 
 // kill ends it at once, as a crash would.
@@ -47,7 +48,7 @@ func serveMaker(t testing.TB) *maker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &maker{}
+	d := &maker{root: root}
 	started, ended := make(chan error, 1), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -99,20 +100,136 @@ func marshal(t testing.TB, st llb.State) func(context.Context) (*pb.Definition, 
 	return func(context.Context) (*pb.Definition, error) { return def.ToPB(), nil }
 }
 
-func TestMake(t *testing.T) {
-	d := serveMaker(t)
+// TestHeld has a part stay while it is held, and go when it is not.
+func TestHeld(t *testing.T) {
+	ctx := t.Context()
+	m, c := serveMaker(t), serveMaker(t)
+	made := makePart(t, m, solver.Make{Definition: marshal(t, copied(run(t, base(t), 100, "/out/file"), "/out/file"))})
+	imports := solver.NewImports()
+	imports.Add(made)
+	prune := func() {
+		t.Helper()
+		if err := m.Prune(ctx, solver.Pruning{All: true}, func(solver.CacheRecord) {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	prune()
+	image(t, c, part(made), imports, nothing)
+	if imports.Bytes() == 0 || imports.Err() != nil || made.Err() != nil {
+		t.Errorf("%d bytes came from a solver that was pruned: %v, %v", imports.Bytes(), imports.Err(), made.Err())
+	}
+	if err := errors.Join(made.Close(), made.Close()); err != nil {
+		t.Error(err)
+	}
+	<-made.Done()
+	if err := made.Err(); err != nil {
+		t.Errorf("a part that was closed has the error %v", err)
+	}
+	prune()
+	if left, err := m.Cache(ctx, solver.CacheFilter{}); err != nil || len(left) > 0 {
+		t.Errorf("error %v; what nobody holds is still there: %+v", err, left)
+	}
+	if _, err := imports.Store().Info(ctx, made.Image.Digest); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestMakeEnds has a part end as it should, whatever happens.
+func TestMakeEnds(t *testing.T) {
 	def := marshal(t, llb.Scratch().File(llb.Mkfile("/hello", 0o644, []byte("hello"))))
-	for range 5 {
-		began := time.Now()
+	t.Run("its definition cannot be given", func(t *testing.T) {
+		no := errors.New("no")
+		_, err := serveMaker(t).Make(t.Context(), solver.Make{Request: request(t), Definition: func(context.Context) (*pb.Definition, error) { return nil, no }})
+		if !errors.Is(err, no) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("its step fails", func(t *testing.T) {
+		fails := base(t).Run(llb.Args([]string{"/step", "1", "/proc/no"})).Root()
+		_, err := serveMaker(t).Make(t.Context(), solver.Make{Request: request(t), Definition: marshal(t, fails)})
+		var failure *solver.Failure
+		if !errors.As(err, &failure) || failure.Step == "" || failure.Lost() {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("its context ends while it is made", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		_, err := serveMaker(t).Make(ctx, solver.Make{Request: request(t), Definition: func(ctx context.Context) (*pb.Definition, error) {
+			cancel()
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}})
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+	})
+	t.Run("its context ends while it is held", func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		made, err := serveMaker(t).Make(ctx, solver.Make{Request: request(t), Definition: def})
+		if err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		<-made.Done()
+		if err := made.Err(); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if err := made.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Run("its solver is killed", func(t *testing.T) {
+		d := serveMaker(t)
 		made, err := d.Make(t.Context(), solver.Make{Request: request(t), Definition: def})
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Log(time.Since(began), made.Ref(), made.Size, made.Steps, made.Cached)
-		began = time.Now()
+		d.kill()
+		<-made.Done()
+		var failure *solver.Failure
+		if err := made.Err(); !errors.As(err, &failure) || !failure.Lost() {
+			t.Errorf("got %v", err)
+		}
 		if err := made.Close(); err != nil {
 			t.Error(err)
 		}
-		t.Log("close", time.Since(began))
+	})
+}
+
+// TestMakeWithoutCache has a step that is not to be looked up in the cache run once for a part, and again for the next.
+func TestMakeWithoutCache(t *testing.T) {
+	m, c := serveMaker(t), serveMaker(t)
+	def := marshal(t, copied(base(t).Run(llb.Args([]string{"/step", "100", "/out/file"}), llb.IgnoreCache).Root(), "/out/file"))
+	var before string
+	for range 2 {
+		made := makePart(t, m, solver.Make{Definition: def})
+		imports := solver.NewImports()
+		imports.Add(made)
+		if layers := image(t, c, part(made), imports, nothing); len(layers) != 1 || imports.Bytes() != made.Size {
+			t.Errorf("%d bytes came, of %d: %+v", imports.Bytes(), made.Size, layers)
+		}
+		if made.Ref() == before {
+			t.Errorf("the step was not run again")
+		}
+		before = made.Ref()
+		if err := made.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// BenchmarkMake makes a part that is in the cache.
+func BenchmarkMake(b *testing.B) {
+	m := serveMaker(b)
+	def := marshal(b, copied(run(b, base(b), 1<<20, "/out/file"), "/out/file"))
+	req := request(b)
+	for b.Loop() {
+		made, err := m.Make(b.Context(), solver.Make{Request: req, Definition: def})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if err := made.Close(); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
