@@ -12,7 +12,6 @@ import (
 	"time"
 
 	contentapi "github.com/containerd/containerd/api/services/content/v1"
-	"github.com/containerd/errdefs"
 	"github.com/containerd/errdefs/pkg/errgrpc"
 	"github.com/opencontainers/go-digest"
 	"golang.org/x/sync/semaphore"
@@ -57,7 +56,7 @@ func newStream(i *Imports, from *Made, b blob, off int64) *stream {
 		defer cancel()
 		started <- cancel
 		defer close(s.chunks)
-		s.err = from.hold.reason(s.pump(ctx, from.hold))
+		s.err = from.hold.reason(s.pump(ctx, from.hold.client))
 	}) {
 		return nil
 	}
@@ -66,22 +65,9 @@ func newStream(i *Imports, from *Made, b blob, off int64) *stream {
 }
 
 // pump receives the blob, at most so far ahead of who reads it.
-func (s *stream) pump(ctx context.Context, h *hold) error {
-	off := s.at
-	err := s.receive(ctx, h, &off)
-	if errdefs.IsNotFound(err) && ctx.Err() == nil {
-		// A layer of a base image, which the solver has not needed so far.
-		if err := h.unlazy(); err != nil {
-			return err
-		}
-		err = s.receive(ctx, h, &off)
-	}
-	return err
-}
-
-func (s *stream) receive(ctx context.Context, h *hold, off *int64) error {
+func (s *stream) pump(ctx context.Context, c *Client) error {
 	// The size is left out: it is to the end.
-	in, err := h.client.bk.ContentClient().Read(ctx, &contentapi.ReadContentRequest{Digest: s.blob.Digest.String(), Offset: *off})
+	in, err := c.bk.ContentClient().Read(ctx, &contentapi.ReadContentRequest{Digest: s.blob.Digest.String(), Offset: s.at})
 	if err != nil {
 		return errgrpc.ToNative(err)
 	}
@@ -94,7 +80,6 @@ func (s *stream) receive(ctx context.Context, h *hold, off *int64) error {
 			if err := s.room.Acquire(ctx, int64(len(chunk))); err != nil {
 				return err
 			}
-			*off += int64(len(chunk))
 			s.imports.bytes.Add(int64(len(chunk)))
 			select {
 			case s.chunks <- chunk:

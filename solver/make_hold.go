@@ -45,7 +45,6 @@ type hold struct {
 	mu      sync.Mutex
 	closed  bool
 	readers errgroup.Group
-	unlazy  func() error
 	closing func() error
 }
 
@@ -81,10 +80,6 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 		solved: make(chan struct{}), lost: make(chan struct{}), over: make(chan struct{}),
 	}
 	h.during, h.cancel = context.WithCancel(ctx)
-	h.unlazy = sync.OnceValue(func() error {
-		_, err := h.ref.StatFile(h.during, gateway.StatRequest{Path: "."})
-		return err
-	})
 	h.closing = sync.OnceValue(h.end)
 	h.readers.Go(func() error {
 		defer close(h.lost)

@@ -12,10 +12,14 @@ import (
 	"strings"
 
 	contentapi "github.com/containerd/containerd/api/services/content/v1"
+	"github.com/containerd/containerd/v2/core/content/proxy"
+	"github.com/containerd/errdefs"
 	"github.com/moby/buildkit/client"
+	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/opencontainers/go-digest"
 	"github.com/opencontainers/image-spec/specs-go"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 )
 
 // blob is one that an image consists of.
@@ -82,7 +86,10 @@ func (h *hold) read(answer *client.SolveResponse) (layerList, []Material, error)
 		return layerList{}, nil, err
 	}
 	var config ocispec.Image
-	if err := h.parse(m.Config, &config); err != nil {
+	var group errgroup.Group
+	group.Go(func() error { return h.parse(m.Config, &config) })
+	group.Go(func() error { return h.fetch(m.Layers) })
+	if err := group.Wait(); err != nil {
 		return layerList{}, nil, err
 	}
 	if len(m.Layers) != len(config.RootFS.DiffIDs) {
@@ -94,6 +101,28 @@ func (h *hold) read(answer *client.SolveResponse) (layerList, []Material, error)
 		out.Layers = append(out.Layers, ocispec.Descriptor{MediaType: l.MediaType, Digest: l.Digest, Size: l.Size})
 	}
 	return out, materials, nil
+}
+
+// fetch has the solver fetch what it lacks of layers. Those of a base image it may have needed so little that it knows only of them; whom they
+// come from may be gone when others want them.
+func (h *hold) fetch(list []ocispec.Descriptor) error {
+	store := proxy.NewContentStore(h.client.bk.ContentClient())
+	group, ctx := errgroup.WithContext(h.during)
+	for _, l := range list {
+		group.Go(func() error {
+			_, err := store.Info(ctx, l.Digest)
+			return err
+		})
+	}
+	err := group.Wait()
+	if errdefs.IsNotFound(err) && h.ref != nil {
+		// To look at a file, the layers have to be there.
+		_, err = h.ref.StatFile(h.during, gateway.StatRequest{Path: "."})
+	}
+	if err != nil {
+		return h.reason(h.client.explain(h.during, err, h.solve))
+	}
+	return nil
 }
 
 // readIndex finds the image in an index that has it and its attestations.

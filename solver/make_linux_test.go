@@ -6,6 +6,9 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,9 +17,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
 
+	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/sandbox"
 	"github.com/mab-build/mab/solver"
 )
@@ -215,6 +221,55 @@ func TestMakeWithoutCache(t *testing.T) {
 		if err := made.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// TestMakeMaterials has a part name what it was made from, but not the parts of the build among it.
+func TestMakeMaterials(t *testing.T) {
+	m, other := serveMaker(t), serveMaker(t)
+	const text = "what is fetched"
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }))
+	t.Cleanup(server.Close)
+	below := makePart(t, m, solver.Make{Definition: marshal(t, llb.Scratch().File(llb.Mkfile("/a", 0o644, []byte("a"))))})
+	imports := solver.NewImports()
+	imports.Add(below)
+	st := copied(part(below), "/a").File(llb.Copy(llb.HTTP(server.URL+"/file", llb.Filename("file")), "/file", "/file"))
+	made := makePart(t, other, solver.Make{Definition: marshal(t, st), Imports: imports, Materials: true})
+	want := []solver.Material{{URI: server.URL + "/file", Digest: map[string]string{"sha256": digest.FromString(text).Encoded()}}}
+	if diff := cmp.Diff(want, made.Materials); diff != "" {
+		t.Errorf("want -, got +:\n%s", diff)
+	}
+	unasked := makePart(t, other, solver.Make{Definition: marshal(t, st), Imports: imports})
+	if unasked.Ref() != made.Ref() || unasked.Materials != nil {
+		t.Errorf("who does not ask gets %s with %v; want %s", unasked.Ref(), unasked.Materials, made.Ref())
+	}
+}
+
+// TestMakeCaches has another solver find in a part's cache what was done for it, so that it runs nothing.
+func TestMakeCaches(t *testing.T) {
+	first, second := serveMaker(t), serveMaker(t)
+	dir := filepath.Join(t.TempDir(), "cache")
+	def := marshal(t, copied(run(t, base(t), 100, "/out/file"), "/out/file"))
+	two := []platforms.Platform{platforms.MustParse("linux/amd64"), platforms.MustParse("linux/arm64")}
+	var refs []string
+	for _, d := range []*maker{first, second} {
+		req := request(t)
+		req.Platforms = two
+		req.CacheFrom, req.CacheTo = []string{"type=local,src=" + dir}, []string{"type=local,mode=max,dest=" + dir}
+		made, err := d.Make(t.Context(), solver.Make{Request: req, Definition: def, Name: solver.PartName(platforms.Platform{}, 0)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		refs = append(refs, made.Ref())
+		if err := made.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refs[0] != refs[1] {
+		t.Errorf("another solver made the part again: %s, %s", refs[0], refs[1])
+	}
+	if names, err := filepath.Glob(filepath.Join(dir, "*")); err != nil || len(names) != 1 || filepath.Base(names[0]) != "shared" {
+		t.Errorf("the caches are %q, %v", names, err)
 	}
 }
 
