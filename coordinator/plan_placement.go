@@ -126,7 +126,7 @@ func (p *planner) better(w *wanted, c, next *offer) string {
 		return p.state(w, c.site)
 	}
 	here, there := "here", next.site.node.Name
-	if p.warm(w, c.site) {
+	if w.warmed(c.site) {
 		here += ", which built it last"
 	}
 	if notes := next.site.notes(); len(notes) > 0 {
@@ -152,7 +152,7 @@ func (p *planner) state(w *wanted, s *site) string {
 	case len(s.free) == 1:
 		out = "its slot is free"
 	}
-	if p.warm(w, s) {
+	if w.warmed(s) {
 		out += ", built this last"
 	}
 	if s.full() {
@@ -161,8 +161,9 @@ func (p *planner) state(w *wanted, s *site) string {
 	return out
 }
 
-func (p *planner) warm(w *wanted, s *site) bool {
-	return w.warm.Platform == w.target && w.warm.URL == s.node.URL && w.target != platforms.Platform{}
+// warmed reports whether a site has the cache of it.
+func (w *wanted) warmed(s *site) bool {
+	return w.endpoint == s.endpoint
 }
 
 // notes are what speaks against a site.
@@ -189,7 +190,7 @@ func (p *planner) worse(w *wanted, o, chosen *offer) string {
 		return strings.Join(notes, ", ")
 	}
 	switch {
-	case p.warm(w, chosen.site):
+	case w.warmed(chosen.site):
 		return chosen.site.node.Name + " built it last"
 	case o.seconds > chosen.seconds*noise:
 		return "it is slower"

@@ -27,12 +27,15 @@ type site struct {
 	node *nodes.Node
 	// class is equal for sites that run the same in the same way.
 	class int
+	// endpoint is equal for sites that are the same machine, and the place of the first of them.
+	endpoint int
 	// builds is whether it runs the build platform natively.
 	builds bool
 	// speeds are by the planner's number of a platform.
 	speeds []speed
-	// free is when each of its slots is, in seconds from now, once load has been called.
+	// free is when each of its slots is, in seconds from now, once load has been called; next is the first of them.
 	free []float64
+	next float64
 	// busy is how many platforms of other builds it has, and own how many of this one.
 	busy, own int
 	// rank orders sites that are equal.
@@ -87,6 +90,7 @@ const maxQueue = 100
 // put adds a build to the slot that is free first.
 func (s *site) put(seconds float64) {
 	s.free[s.first()] += seconds
+	s.next = s.free[s.first()]
 }
 
 func (s *site) first() int {
@@ -113,6 +117,7 @@ func (s *site) busyFor(seconds, crowd float64) float64 {
 // take adds a build that is done then.
 func (s *site) take(finish float64) {
 	s.free[s.first()] = finish
+	s.next = s.free[s.first()]
 	s.own++
 }
 

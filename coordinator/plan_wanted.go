@@ -24,9 +24,7 @@ type wanted struct {
 	private *portion
 	// part is the portion that it is. Nil: it is a platform.
 	part *portion
-	work workload
-	// warm is the newest record of it, whose node has the cache. Zero: it was never built.
-	warm Record
+	experience
 }
 
 // form is a graph and what of it a plan looks at: less the steps that are done apart.
