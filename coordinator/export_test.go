@@ -141,3 +141,24 @@ func NewUnreachableError(list ...Found) error { return newUnreachableError(list)
 
 // Moved is moved.
 func Moved(graphs []*crossbuild.Graph) error { return moved(graphs) }
+
+// MadePart is made, with steps that came from the cache.
+type MadePart struct {
+	Part          *crossbuild.Part
+	Node          nodes.Node
+	Took          time.Duration
+	Steps, Cached int
+	Bytes         int64
+}
+
+// PlanRecord is Plan.record.
+func PlanRecord(p *Plan, parts []MadePart, when time.Time) []Record {
+	inner := make([]made, len(parts))
+	for i, m := range parts {
+		inner[i] = made{part: m.Part, node: m.Node, took: m.Took, steps: m.Steps, cached: m.Cached, bytes: m.Bytes}
+	}
+	return p.record(inner, when)
+}
+
+// NodesOf is nodesOf.
+func NodesOf(list []Assignment, portions []Portion) map[string]int { return nodesOf(list, portions) }
