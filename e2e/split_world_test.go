@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -111,12 +112,12 @@ func (d divided) homes() []string {
 	return out
 }
 
-// cuts are what travels, each once: the paths, or "layers" for all of a step's layers.
+// cuts are what travels, each once: the paths, sorted, or "layers" for all of a step's layers.
 func (d divided) cuts() []string {
 	var out []string
 	for _, p := range d.Portions {
 		for _, travel := range p.Travels {
-			text := strings.Join(travel.Paths, " ")
+			text := strings.Join(slices.Sorted(slices.Values(travel.Paths)), " ")
 			if text == "" {
 				text = "layers"
 			}
