@@ -78,7 +78,9 @@ type Solve struct {
 	ref, sharedKey string
 	// evidence is what explains a failure. Nil: none is wanted.
 	evidence *evidence
-	count    tally
+	// client is the one that builds.
+	client *Client
+	count  tally
 }
 
 // Result is what a solve left behind.
@@ -103,14 +105,14 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.evidence = &evidence{}
+	s.client, s.evidence, s.ref = c, &evidence{}, cmp.Or(s.ref, newRef())
 	opt, err := s.options(src)
 	if err != nil {
 		return nil, err
 	}
 	var stopped error
 	build := func(ctx context.Context, gw gateway.Client) (*gateway.Result, error) {
-		res, err := s.run(ctx, gw, src, opt.FrontendAttrs, !c.foreign.Load())
+		res, err := s.run(ctx, gw, src, opt.FrontendAttrs)
 		var own *contextError
 		var stop *stopError
 		switch {
@@ -138,10 +140,10 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 }
 
 // run has the frontend read what is to be built, and what remains after the decision be solved.
-func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs map[string]string, own bool) (*gateway.Result, error) {
+func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs map[string]string) (*gateway.Result, error) {
 	attrs = s.buildArgs(gw, attrs)
 	if s.Given != nil {
-		return s.runGiven(ctx, gw, attrs, own)
+		return s.runGiven(ctx, gw, attrs)
 	}
 	if err := src.fetch(ctx, gw); err != nil {
 		return nil, err

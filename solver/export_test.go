@@ -175,3 +175,6 @@ func TarOf(e Export) (io.WriteCloser, func() bool, error) {
 
 // See is see.
 func (s *Solve) See(status *client.SolveStatus) { s.see(status) }
+
+// SetForeign has the client take its solver for one that is not mab's.
+func (c *Client) SetForeign(is bool) { c.foreign.Store(is) }

@@ -4,7 +4,7 @@ package solver
 
 import (
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"sync/atomic"
 
@@ -42,7 +42,7 @@ type Given struct {
 type Giver func(ctx context.Context) (Given, error)
 
 // runGiven has what is given be solved, and meanwhile what can be.
-func (s *Solve) runGiven(ctx context.Context, gw gateway.Client, attrs map[string]string, own bool) (*gateway.Result, error) {
+func (s *Solve) runGiven(ctx context.Context, gw gateway.Client, attrs map[string]string) (*gateway.Result, error) {
 	caches, err := cacheImports(gw.BuildOpts().Opts)
 	if err != nil {
 		return nil, err
@@ -61,16 +61,16 @@ func (s *Solve) runGiven(ctx context.Context, gw gateway.Client, attrs map[strin
 			return nil
 		})
 	}
-	given, err := s.Given(ctx)
+	given, err := s.await(ctx)
 	if err != nil {
-		return nil, &stopError{err}
+		return nil, err
 	}
 	w, err := s.wrap(given, attrs, gw.BuildOpts().SessionID)
 	if err != nil {
 		return nil, err
 	}
 	var res *gateway.Result
-	if own {
+	if !s.client.foreign.Load() {
 		res, err = w.ask(ctx, gw, gateway.SolveRequest{Frontend: dockerfileFrontend, FrontendOpt: attrs})
 	}
 	if err == nil && res == nil {
@@ -81,6 +81,28 @@ func (s *Solve) runGiven(ctx context.Context, gw gateway.Client, attrs map[strin
 	}
 	// What was begun early is a part of this: it goes on until the whole is there.
 	return res, evaluateAll(ctx, res)
+}
+
+// await has Given give. It is not waited for by a solver that is gone.
+func (s *Solve) await(ctx context.Context) (Given, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching errgroup.Group
+	defer func() { _ = watching.Wait() }()
+	defer cancel(nil)
+	watching.Go(func() error {
+		if err := s.client.watch(ctx, s.ref); err != nil {
+			cancel(err)
+		}
+		return nil
+	})
+	given, err := s.Given(ctx)
+	switch {
+	case errors.Is(context.Cause(ctx), errOver):
+		return Given{}, context.Cause(ctx)
+	case err != nil:
+		return Given{}, &stopError{err}
+	}
+	return given, nil
 }
 
 // evaluate solves a definition that belongs to another session.

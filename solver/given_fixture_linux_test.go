@@ -3,17 +3,22 @@
 package solver_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"github.com/sirupsen/logrus"
 
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
@@ -69,8 +74,10 @@ type image struct {
 func bake(t *testing.T, c *solver.Client, s solver.Solve) (image, error) {
 	t.Helper()
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	// Of containerd's wish for fs-verity.
+	logrus.SetLevel(logrus.ErrorLevel)
 	dir := t.TempDir()
-	s.Exports = append(slices.Clone(s.Exports), solver.Export{Type: "oci", Blobs: dir, Attrs: attrs{"tar": "false", "rewrite-timestamp": "true"}})
+	s.Exports = append(slices.Clone(s.Exports), solver.Export{Type: "oci", AsImage: true, Blobs: dir, Attrs: attrs{"tar": "false", "rewrite-timestamp": "true"}})
 	r, err := c.Build(t.Context(), s)
 	if err != nil {
 		return image{}, err
@@ -136,15 +143,8 @@ func (i image) manifests(t *testing.T) (manifests map[string]digest.Digest, prov
 func graphs(t *testing.T, c *solver.Client, r *solver.Request, more ...func(*solver.Solve)) []solver.Target {
 	t.Helper()
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	in, err := r.Receive(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if in != nil {
-		defer func() { _ = in.Close() }()
-	}
 	var out []solver.Target
-	s := solver.Solve{Request: r, Input: in, Decide: func(_ context.Context, targets []solver.Target) (bool, error) {
+	s := solver.Solve{Request: r, Decide: func(_ context.Context, targets []solver.Target) (bool, error) {
 		out = targets
 		return false, nil
 	}}
@@ -170,4 +170,50 @@ func excerpt(err error) string {
 		return f.Source
 	}
 	return ""
+}
+
+// shelf serves images of tests as a registry does, under the tag latest, and files.
+type shelf struct {
+	address string
+	images  map[string]image
+}
+
+// newShelf starts one that ends with the test.
+func newShelf(t *testing.T) *shelf {
+	t.Helper()
+	s := &shelf{images: map[string]image{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v2/", func(http.ResponseWriter, *http.Request) {})
+	mux.HandleFunc("GET /v2/{name}/{kind}/{ref}", func(w http.ResponseWriter, r *http.Request) {
+		image, ok := s.images[r.PathValue("name")]
+		d, err := digest.Parse(r.PathValue("ref"))
+		if err != nil {
+			d = image.index.Digest
+		}
+		if text, err := os.ReadFile(filepath.Join(image.dir, "blobs", "sha256", d.Encoded())); ok && err == nil {
+			var of struct{ MediaType string }
+			if r.PathValue("kind") == "manifests" && json.Unmarshal(text, &of) == nil {
+				w.Header().Set("Content-Type", of.MediaType)
+			}
+			w.Header().Set("Docker-Content-Digest", d.String())
+			http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(text))
+			return
+		}
+		http.NotFound(w, r)
+	})
+	mux.HandleFunc("GET /files/{name}", func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "", time.Unix(1, 0), strings.NewReader("served as "+r.PathValue("name")))
+	})
+	server := httptest.NewServer(mux)
+	t.Cleanup(server.Close)
+	s.address = strings.TrimPrefix(server.URL, "http://")
+	return s
+}
+
+// put makes an image and serves it.
+func (s *shelf) put(t *testing.T, c *solver.Client, name string, r solver.Request) image {
+	t.Helper()
+	r.Provenance = "false"
+	s.images[name] = mustBake(t, c, solver.Solve{Request: &r})
+	return s.images[name]
 }

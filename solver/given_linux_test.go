@@ -32,10 +32,12 @@ func TestGiven(t *testing.T) {
 		rule       string
 		dockerfile string
 		request    solver.Request
+		// untold is what BuildKit tells nothing of.
+		untold bool
 	}{
 		{rule: "one platform", dockerfile: shared},
 		{rule: "several", dockerfile: shared, request: solver.Request{Platforms: list(t, "linux/amd64", "linux/arm64", "linux/arm/v7")}},
-		{rule: "an empty image", dockerfile: "FROM scratch\n"},
+		{rule: "an empty image", dockerfile: "FROM scratch\n", untold: true},
 		{rule: "all of the provenance", dockerfile: shared, request: solver.Request{Provenance: "mode=max", Platforms: list(t, "linux/arm64", "linux/amd64")}},
 		{rule: "provenance of SLSA v0.2", dockerfile: shared, request: solver.Request{Provenance: "mode=max,version=v0.2"}},
 	} {
@@ -44,6 +46,9 @@ func TestGiven(t *testing.T) {
 			want := mustBake(t, plain, solver.Solve{Request: &test.request})
 			got := mustBake(t, home, solver.Solve{Request: &test.request, Given: given(graphs(t, lead, &test.request))})
 			same(t, want, got)
+			if _, provenances := want.manifests(t); len(provenances) == 0 != test.untold {
+				t.Errorf("%d provenances", len(provenances))
+			}
 		})
 	}
 }

@@ -4,7 +4,13 @@ package solver
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
+
+	control "github.com/moby/buildkit/api/services/control"
+	"github.com/moby/buildkit/util/grpcerrors"
+	"google.golang.org/grpc/codes"
 )
 
 const (
@@ -35,4 +41,25 @@ func (c *Client) pulse(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// errOver is a build that the solver does not know any more, or a solver that is gone.
+var errOver = errors.New("the build has ended on the solver")
+
+// watch returns when ctx ends, or with errOver when there is nobody to do a build any more. A solver without a history tells nothing.
+func (c *Client) watch(ctx context.Context, ref string) error {
+	events, err := c.bk.ControlClient().ListenBuildHistory(ctx, &control.BuildHistoryRequest{ActiveOnly: true, Ref: ref})
+	for err == nil {
+		var event *control.BuildHistoryEvent
+		if event, err = events.Recv(); err == nil && event.GetType() == control.BuildHistoryEventType_COMPLETE {
+			return errOver
+		}
+	}
+	if grpcerrors.Code(err) == codes.Unimplemented {
+		<-ctx.Done()
+	}
+	if ctx.Err() != nil {
+		return nil
+	}
+	return fmt.Errorf("%w: %w", errOver, err)
 }
