@@ -11,6 +11,8 @@ import (
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
 
 	"github.com/mab-build/mab/emulation"
 )
@@ -178,3 +180,10 @@ func (s *Solve) See(status *client.SolveStatus) { s.see(status) }
 
 // SetForeign has the client take its solver for one that is not mab's.
 func (c *Client) SetForeign(is bool) { c.foreign.Store(is) }
+
+// Origin is what a step of def was made from, which was made from graph.
+func Origin(def, graph *pb.Definition, step digest.Digest) digest.Digest {
+	o := origins{}
+	o.add(def, graph)
+	return o.of(step)
+}

@@ -67,6 +67,8 @@ func kitchen(t *testing.T, dockerfile string) string {
 type image struct {
 	index ocispec.Descriptor
 	dir   string
+	// detailed is mode=max of its provenance.
+	detailed bool
 	*solver.Result
 }
 
@@ -82,7 +84,7 @@ func bake(t *testing.T, c *solver.Client, s solver.Solve) (image, error) {
 	if err != nil {
 		return image{}, err
 	}
-	return image{r.Index, dir, r}, nil
+	return image{r.Index, dir, strings.HasPrefix(s.Request.Provenance, "mode=max"), r}, nil
 }
 
 func mustBake(t *testing.T, c *solver.Client, s solver.Solve) image {

@@ -3,7 +3,10 @@
 package solver_test
 
 import (
+	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -53,9 +56,12 @@ func TestGiven(t *testing.T) {
 	}
 }
 
-// same compares two images, and what is said of them.
+// same compares two images, and what is said of them. What is said in detail names layers by their digests in the one build.
 func same(t *testing.T, want, got image) {
 	t.Helper()
+	if want.index.Digest != got.index.Digest && !want.detailed {
+		t.Errorf("want %s, got %s", want.index.Digest, got.index.Digest)
+	}
 	wantManifests, wantProvenances := want.manifests(t)
 	gotManifests, gotProvenances := got.manifests(t)
 	if diff := cmp.Diff(wantManifests, gotManifests); diff != "" {
@@ -80,4 +86,49 @@ func withoutLayers(all map[string]map[string]any) map[string]map[string]any {
 		}
 	}
 	return all
+}
+
+// TestTargets has a target hold what the frontend says of it.
+func TestTargets(t *testing.T) {
+	lead := fresh(t)
+	context := kitchen(t, "FROM scratch\nARG BUILDPLATFORM BUILDVARIANT TARGETPLATFORM\nLABEL all=$TARGETPLATFORM:$BUILDPLATFORM:$BUILDVARIANT\nCOPY file /\n")
+	for _, test := range []struct {
+		rule    string
+		request solver.Request
+		build   string
+		want    []string
+	}{
+		{rule: "one platform", want: []string{"linux/amd64:linux/amd64:"}},
+		{rule: "each has its own config", request: solver.Request{Platforms: list(t, "linux/s390x", "linux/arm/v7")},
+			want: []string{"linux/s390x:linux/amd64:", "linux/arm/v7:linux/amd64:"}},
+		{rule: "another BUILDPLATFORM", build: "linux/arm/v7", want: []string{"linux/amd64:linux/arm/v7:v7"}},
+		{rule: "one without variant", build: "linux/s390x", want: []string{"linux/amd64:linux/s390x:"}},
+		{rule: "what the user says wins", build: "linux/arm/v7", request: solver.Request{BuildArgs: []string{"BUILDPLATFORM=mine"}},
+			want: []string{"linux/amd64:mine:v7"}},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			test.request.Context = context
+			targets := graphs(t, lead, &test.request, func(s *solver.Solve) {
+				if test.build != "" {
+					s.BuildPlatform = list(t, test.build)[0]
+				}
+			})
+			var got []string
+			for _, target := range targets {
+				var config struct {
+					Config struct{ Labels map[string]string }
+				}
+				if err := json.Unmarshal(target.Metadata["containerimage.config"], &config); err != nil {
+					t.Fatal(err)
+				}
+				got = append(got, config.Config.Labels["all"])
+				if keys := slices.Sorted(maps.Keys(target.Metadata)); !slices.Equal(keys, []string{"containerimage.config", "source.date.epoch"}) {
+					t.Errorf("got %v", keys)
+				}
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
 }

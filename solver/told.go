@@ -138,8 +138,16 @@ func (p predicate) addMaterials(n note) error {
 	all := orderly(slices.DeleteFunc(own, func(m Material) bool {
 		return strings.HasPrefix(m.URI, "pkg:oci/") && slices.Contains(n.Imports, m.Digest["sha256"])
 	}), n.Materials)
-	if delete(p.materialsIn, p.materials); len(all) > 0 {
-		p.materialsIn[p.materials] = all
+	// As maps their fields have the order that those of other predicates have.
+	var fields []any
+	if text, err = json.Marshal(all); err == nil {
+		err = json.Unmarshal(text, &fields)
+	}
+	if err != nil {
+		return fmt.Errorf("writing the materials into the provenance: %w", err)
+	}
+	if delete(p.materialsIn, p.materials); len(fields) > 0 {
+		p.materialsIn[p.materials] = fields
 	}
 	p.find(all)
 	return nil
