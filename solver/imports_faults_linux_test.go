@@ -57,7 +57,7 @@ func (c after) Read(p []byte) (int, error) {
 
 // file is a part of one file of so many bytes.
 func file(t testing.TB, size int) llb.State {
-	return copied(run(t, base(t), size, "/out/big"), "/out/big")
+	return copied(run(t, rootfs(t), size, "/out/big"), "/out/big")
 }
 
 // tryUse has a solver copy all that there is of a part.
@@ -120,7 +120,7 @@ func TestImportsOfBase(t *testing.T) {
 	below := makePart(t, m, solver.Make{Definition: marshal(t, file(t, 1000))})
 	imports := solver.NewImports()
 	imports.Add(below)
-	merged := llb.Merge([]llb.State{part(below), copied(run(t, base(t), 100, "/out/small"), "/out/small")})
+	merged := llb.Merge([]llb.State{part(below), copied(run(t, rootfs(t), 100, "/out/small"), "/out/small")})
 	made := makePart(t, other, solver.Make{Definition: marshal(t, merged), Imports: imports})
 	m.kill()
 	<-below.Done()

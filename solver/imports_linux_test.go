@@ -63,7 +63,7 @@ func main() {
 })
 
 // base is a file system that runs steps.
-func base(t testing.TB) llb.State {
+func rootfs(t testing.TB) llb.State {
 	t.Helper()
 	text, err := program()
 	if err != nil {
@@ -132,7 +132,7 @@ func nothing(*client.SolveStatus) {}
 func TestImports(t *testing.T) {
 	const size = 20 << 20
 	m, c := serveMaker(t), serveMaker(t)
-	step := run(t, base(t), size, "/out/big", "/out/unused")
+	step := run(t, rootfs(t), size, "/out/big", "/out/unused")
 	for _, test := range []struct {
 		rule string
 		part llb.State

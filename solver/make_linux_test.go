@@ -110,7 +110,7 @@ func marshal(t testing.TB, st llb.State) func(context.Context) (*pb.Definition, 
 func TestHeld(t *testing.T) {
 	ctx := t.Context()
 	m, c := serveMaker(t), serveMaker(t)
-	made := makePart(t, m, solver.Make{Definition: marshal(t, copied(run(t, base(t), 100, "/out/file"), "/out/file"))})
+	made := makePart(t, m, solver.Make{Definition: marshal(t, copied(run(t, rootfs(t), 100, "/out/file"), "/out/file"))})
 	imports := solver.NewImports()
 	imports.Add(made)
 	prune := func() {
@@ -120,7 +120,7 @@ func TestHeld(t *testing.T) {
 		}
 	}
 	prune()
-	image(t, c, part(made), imports, nothing)
+	imageOf(t, c, part(made), imports, nothing)
 	if imports.Bytes() == 0 || imports.Err() != nil || made.Err() != nil {
 		t.Errorf("%d bytes came from a solver that was pruned: %v, %v", imports.Bytes(), imports.Err(), made.Err())
 	}
@@ -151,7 +151,7 @@ func TestMakeEnds(t *testing.T) {
 		}
 	})
 	t.Run("its step fails", func(t *testing.T) {
-		fails := base(t).Run(llb.Args([]string{"/step", "1", "/proc/no"})).Root()
+		fails := rootfs(t).Run(llb.Args([]string{"/step", "1", "/proc/no"})).Root()
 		_, err := serveMaker(t).Make(t.Context(), solver.Make{Request: request(t), Definition: marshal(t, fails)})
 		var failure *solver.Failure
 		if !errors.As(err, &failure) || failure.Step == "" || failure.Lost() {
@@ -205,13 +205,13 @@ func TestMakeEnds(t *testing.T) {
 // TestMakeWithoutCache has a step that is not to be looked up in the cache run once for a part, and again for the next.
 func TestMakeWithoutCache(t *testing.T) {
 	m, c := serveMaker(t), serveMaker(t)
-	def := marshal(t, copied(base(t).Run(llb.Args([]string{"/step", "100", "/out/file"}), llb.IgnoreCache).Root(), "/out/file"))
+	def := marshal(t, copied(rootfs(t).Run(llb.Args([]string{"/step", "100", "/out/file"}), llb.IgnoreCache).Root(), "/out/file"))
 	var before string
 	for range 2 {
 		made := makePart(t, m, solver.Make{Definition: def})
 		imports := solver.NewImports()
 		imports.Add(made)
-		if layers := image(t, c, part(made), imports, nothing); len(layers) != 1 || imports.Bytes() != made.Size {
+		if layers := imageOf(t, c, part(made), imports, nothing); len(layers) != 1 || imports.Bytes() != made.Size {
 			t.Errorf("%d bytes came, of %d: %+v", imports.Bytes(), made.Size, layers)
 		}
 		if made.Ref() == before {
@@ -249,7 +249,7 @@ func TestMakeMaterials(t *testing.T) {
 func TestMakeCaches(t *testing.T) {
 	first, second := serveMaker(t), serveMaker(t)
 	dir := filepath.Join(t.TempDir(), "cache")
-	def := marshal(t, copied(run(t, base(t), 100, "/out/file"), "/out/file"))
+	def := marshal(t, copied(run(t, rootfs(t), 100, "/out/file"), "/out/file"))
 	two := []platforms.Platform{platforms.MustParse("linux/amd64"), platforms.MustParse("linux/arm64")}
 	var refs []string
 	for _, d := range []*maker{first, second} {
@@ -276,7 +276,7 @@ func TestMakeCaches(t *testing.T) {
 // BenchmarkMake makes a part that is in the cache.
 func BenchmarkMake(b *testing.B) {
 	m := serveMaker(b)
-	def := marshal(b, copied(run(b, base(b), 1<<20, "/out/file"), "/out/file"))
+	def := marshal(b, copied(run(b, rootfs(b), 1<<20, "/out/file"), "/out/file"))
 	req := request(b)
 	for b.Loop() {
 		made, err := m.Make(b.Context(), solver.Make{Request: req, Definition: def})
