@@ -20,12 +20,11 @@ import (
 // request makes graphs at random: three targets that have some of their steps in common.
 type request struct {
 	*rand.Rand
-	defs  []*pb.Definition
-	build []platforms.Platform // of each target's programs
+	defs []*pb.Definition
 }
 
 func newRequest(seed uint64) *request {
-	q := &request{Rand: rand.New(rand.NewPCG(seed, 2))}
+	q := &request{Rand: rand.New(rand.NewPCG(seed, 2))} //nolint:gosec // what is random is to be repeated
 	targets := []platforms.Platform{amd64, arm64, s390x}
 	common := make([]func(*definition, []int, int) int, 12)
 	for i := range common {

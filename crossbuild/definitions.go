@@ -104,39 +104,51 @@ func (c *Cut) Early(graph int) []*pb.Definition {
 	if len(h.uses) == 0 || g.origin == nil {
 		return nil
 	}
+	var list []*pb.Definition
+	for i, output := range h.ready(c.waiting(h)) {
+		if output < 0 {
+			continue
+		}
+		r := &rewriting{graph: g, list: h.list}
+		if def, err := r.from(edge{from: i, output: output}); err == nil {
+			list = append(list, def)
+		}
+	}
+	return list
+}
+
+// waiting are the steps at home that need a part, or that one runs.
+func (c *Cut) waiting(h *home) []bool {
 	waits := make([]bool, len(h.list))
 	for _, t := range h.does.imports {
 		if t.reader >= 0 {
 			waits[t.reader] = true
 		}
 	}
-	ready := make([]int64, len(h.list)) // one more than the result that is wanted of a step that need not wait, 0 is none
 	for i := range h.list {
-		if !h.does.steps[i] {
-			continue
-		}
 		v := &h.list[i]
 		waits[i] = waits[i] || v.Runs() && c.madeAt(h.uses, v)
 		for _, in := range v.inputs {
 			waits[i] = waits[i] || waits[in.from]
 		}
-		for _, in := range v.inputs {
-			switch from := &h.list[in.from]; {
-			case !waits[i]:
-				ready[in.from] = -1 // what needs it comes instead
-			case h.does.steps[in.from] && !waits[in.from] && from.programs && ready[in.from] == 0:
-				ready[in.from] = in.output + 1
-			}
-		}
 	}
-	var list []*pb.Definition
-	for i, output := range ready {
-		if output <= 0 {
-			continue
-		}
-		r := &rewriting{graph: g, list: h.list}
-		if def, err := r.from(edge{from: i, output: output - 1}); err == nil {
-			list = append(list, def)
+	return waits
+}
+
+// ready is for each step the result of it that can be made before the others need it, -1 if there is none, or if one that needs it comes instead.
+func (h *home) ready(waits []bool) []int64 {
+	list := make([]int64, len(h.list))
+	instead := make([]bool, len(h.list))
+	for i := range h.list {
+		list[i] = -1
+		for _, in := range h.list[i].inputs {
+			switch {
+			case !h.does.steps[i]:
+			case !waits[i]:
+				instead[in.from], list[in.from] = true, -1
+			case h.does.steps[in.from] && !waits[in.from] && !instead[in.from] && h.list[in.from].programs:
+				list[in.from] = in.output
+			}
 		}
 	}
 	return list
