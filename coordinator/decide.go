@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
@@ -62,10 +64,38 @@ func (r *run) read(targets []solver.Target) error {
 	if err := moved(r.graphs); err != nil && !r.pinned(r.graphs) {
 		return err
 	}
-	if len(r.members) > 1 && !r.request.NoSplit {
+	scanned, err := r.scansStages()
+	if err != nil {
+		return err
+	}
+	if len(r.members) > 1 && !r.request.NoSplit && !scanned {
 		r.division = crossbuild.Divide(r.graphs, r.buildPlatform)
 	}
 	return nil
+}
+
+// scansStages reports whether an attestation is made of other stages than the result, as with BUILDKIT_SBOM_SCAN_STAGE: these are wanted
+// whole, on the node that makes it.
+func (r *run) scansStages() (bool, error) {
+	for i, t := range r.targets {
+		own := map[digest.Digest]bool{}
+		for _, s := range r.graphs[i].Steps {
+			own[s.Digest] = s.Digest != r.graphs[i].Steps[len(r.graphs[i].Steps)-1].Digest
+		}
+		for _, a := range t.Attestations {
+			g, err := crossbuild.Read(t.Platform, a.Definition)
+			if err != nil {
+				return false, fmt.Errorf("reading an attestation for %s: %w", t.Platform, err)
+			}
+			for _, s := range g.Steps {
+				_, ofTarget := own[s.Digest]
+				if !ofTarget && slices.ContainsFunc(s.Inputs, func(in digest.Digest) bool { return own[in] }) {
+					return true, nil
+				}
+			}
+		}
+	}
+	return false, nil
 }
 
 // divided is the division of the graphs, which has nothing apart if nothing may be.
