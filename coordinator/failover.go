@@ -26,6 +26,7 @@ const (
 
 // recover has other nodes, or the same one in another way, take over a task that failed, if it is not the user's to mend.
 func (r *run) recover(ctx context.Context, t task, err error) error {
+	t.lead = false // The plan is made.
 	var part *PartError
 	if errors.As(err, &part) {
 		return r.recoverPart(ctx, t, part)

@@ -15,6 +15,8 @@ import (
 	gatewaypb "github.com/moby/buildkit/frontend/gateway/pb"
 	"github.com/moby/buildkit/solver/pb"
 	solved "github.com/moby/buildkit/solver/result"
+
+	"github.com/mab-build/mab/crossbuild"
 )
 
 // givenKey is the name by which solvers of mab's know a form among the options of a frontend, what the names of its inputs begin with, and
@@ -120,7 +122,7 @@ func (w *wrapped) target(t Target, session string) (*pb.Definition, error) {
 }
 
 func (w *wrapped) add(key string, def *pb.Definition, session string) error {
-	def, err := forSession(def, session)
+	def, err := crossbuild.ForSession(def, session)
 	if err != nil {
 		return fmt.Errorf("taking over the graph of the build: %w", err)
 	}

@@ -12,6 +12,8 @@ import (
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/mab-build/mab/crossbuild"
 )
 
 // Attestation is one that the frontend asks to be made of a target, such as an SBOM by a scanner, as BuildKit's
@@ -108,7 +110,7 @@ func (s *Solve) await(ctx context.Context) (Given, error) {
 
 // evaluate solves a definition that belongs to another session.
 func evaluate(ctx context.Context, gw gateway.Client, def *pb.Definition, caches []gateway.CacheOptionsEntry) error {
-	def, err := forSession(def, gw.BuildOpts().SessionID)
+	def, err := crossbuild.ForSession(def, gw.BuildOpts().SessionID)
 	if err != nil {
 		return fmt.Errorf("beginning early: %w", err)
 	}

@@ -45,7 +45,7 @@ func newBell(t *testing.T, hold bool) *bell {
 
 // ringing is a Dockerfile with a step that rings.
 func (b *bell) ringing() string {
-	return base + "RUN /bin/busybox wget -q -O /ring " + b.URL + "/\nRUN echo after > /after\n"
+	return basic + "RUN /bin/busybox wget -q -O /ring " + b.URL + "/\nRUN echo after > /after\n"
 }
 
 func definitions(targets []solver.Target) (out []*pb.Definition) {
@@ -128,7 +128,7 @@ func TestGivenEnds(t *testing.T) {
 // TestGivenFailure has a step that fails be found in the Dockerfile and in the graph that the plan was made of.
 func TestGivenFailure(t *testing.T) {
 	lead, home, plain := fresh(t), fresh(t), fresh(t)
-	request := solver.Request{Context: kitchen(t, base+"COPY file /\nRUN echo no room >&2; exit 3\n")}
+	request := solver.Request{Context: kitchen(t, basic+"COPY file /\nRUN echo no room >&2; exit 3\n")}
 	failure := func(c *solver.Client, s solver.Solve) *solver.Failure {
 		t.Helper()
 		s.Request = &request
@@ -179,7 +179,7 @@ func TestGivenElsewhere(t *testing.T) {
 func TestGivenPart(t *testing.T) {
 	lead, home, plain := fresh(t), fresh(t), fresh(t)
 	images := newShelf(t)
-	images.put(t, plain, "base", solver.Request{Context: kitchen(t, base)})
+	images.put(t, plain, "base", solver.Request{Context: kitchen(t, basic)})
 	whole := solver.Request{Context: kitchen(t, "FROM --platform=$BUILDPLATFORM "+images.address+"/base AS a\nRUN echo 1 > /a\nFROM scratch\nCOPY --from=a /a /\n"),
 		Platforms: list(t, "linux/amd64", "linux/s390x")}
 	wantManifests, wantProvenances := mustBake(t, plain, solver.Solve{Request: &whole}).manifests(t)

@@ -19,7 +19,7 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-const base = `FROM scratch
+const basic = `FROM scratch
 COPY busybox /bin/sh
 COPY busybox /bin/busybox
 COPY busybox /bin/cat
@@ -31,7 +31,7 @@ ENV OF=base
 func TestGivenSources(t *testing.T) {
 	lead, home, plain := fresh(t), fresh(t), fresh(t)
 	images := newShelf(t)
-	layout := images.put(t, plain, "base", solver.Request{Context: kitchen(t, base)})
+	layout := images.put(t, plain, "base", solver.Request{Context: kitchen(t, basic)})
 	other := kitchen(t, "")
 	socket, err := net.Listen("unix", filepath.Join(t.TempDir(), "agent"))
 	if err != nil {
