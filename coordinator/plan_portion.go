@@ -82,16 +82,16 @@ func (o *portion) arrival(s *site) float64 {
 func (p *planner) stand() {
 	for i := range p.s.Standing {
 		standing := &p.s.Standing[i]
-		site, portion := p.usable(standing), p.portionOf(standing)
+		portion := p.portionOf(standing)
 		if portion == nil {
-			if site != nil {
+			if p.usable(standing, standing.Platforms) != nil {
 				p.staying = append(p.staying, *standing)
 			}
 			continue
 		}
 		// Those that are not planned now may need it as well.
 		portion.users = both(standing.Platforms, portion.users)
-		if site != nil {
+		if site := p.usable(standing, portion.users); site != nil {
 			portion.standing = standing
 			portion.at = placement{offer: offer{site: site, strategy: standing.Strategy}}
 		}
@@ -112,13 +112,13 @@ func (p *planner) portionOf(standing *Portion) *portion {
 	return nil
 }
 
-// usable is the site of a portion that stays; nil if it cannot, because its node is not there or is not to be used for it.
-func (p *planner) usable(standing *Portion) *site {
+// usable is the site of a portion that stays; nil if it cannot, because its node is not there or is not to be used for one of its users.
+func (p *planner) usable(standing *Portion, users []platforms.Platform) *site {
 	at := slices.IndexFunc(p.sites, func(s site) bool { return s.node.Name == standing.Node })
 	if at < 0 {
 		return nil
 	}
-	for _, user := range standing.Platforms {
+	for _, user := range users {
 		if _, out := p.sites[at].excluded(user, standing.Strategy); out {
 			return nil
 		}

@@ -90,3 +90,44 @@ func TestPlanOfLargeFarm(t *testing.T) {
 		t.Errorf("a plan of 1,000 platforms over 200 nodes took %s", least)
 	}
 }
+
+// stages are the graphs of a Dockerfile for two platforms: so many steps in stages of ten, of which three quarters are the same for both.
+func stages(steps int) []*crossbuild.Graph {
+	var out []*crossbuild.Graph
+	for _, name := range []string{"amd64", "arm64"} {
+		g := &crossbuild.Graph{Target: platforms.MustParse(name)}
+		last := crossbuild.Step{Kind: crossbuild.KindFile, Name: "COPY", Platform: g.Target, Digest: digest.FromString("last" + name)}
+		for i := range steps / 2 {
+			text := fmt.Sprint("amd64 ", i)
+			switch {
+			case i/10%4 == 3 && i%20 < 10:
+				text += " for " + name
+			case i/10%4 == 3:
+				text = fmt.Sprint(name, " own ", i)
+			}
+			g.Steps = append(g.Steps, programs(text)...)
+			if i%10 > 0 {
+				g.Steps[i].Inputs = []digest.Digest{g.Steps[i-1].Digest}
+			}
+			if i%10 == 9 {
+				last.Inputs = append(last.Inputs, g.Steps[i].Digest)
+			}
+		}
+		last.Identity = last.Digest
+		g.Steps = append(g.Steps, last)
+		out = append(out, g)
+	}
+	return out
+}
+
+// BenchmarkDividedPlan is all that is decided once the graphs are read: what can be done apart, who does what, and what travels.
+func BenchmarkDividedPlan(b *testing.B) {
+	s := coordinator.Situation{Graphs: stages(2000), Build: platforms.MustParse("amd64"), Farm: mixed(nil)}
+	for b.Loop() {
+		s.Division = crossbuild.Divide(s.Graphs, s.Build)
+		plan, err := coordinator.NewPlan(s)
+		if err != nil || len(plan.Portions) == 0 {
+			b.Fatal(plan, err)
+		}
+	}
+}
