@@ -174,7 +174,8 @@ func (r *importReader) read(p []byte, off int64) (int, error) {
 			return n, nil
 		}
 		r.stream.stop()
-		if r.stream = nil; r.ctx.Err() != nil || len(r.from) == 0 {
+		// What was read of a damaged blob cannot be taken back, whoever gives the rest.
+		if r.stream = nil; r.ctx.Err() != nil || len(r.from) == 0 || errors.Is(err, errDamaged) {
 			return n, r.imports.fail(r.ctx, fmt.Errorf("fetching %s: %w", r.blob.Digest, err))
 		}
 		// A stream that ended between two requests says little of what is to be had now.
@@ -202,7 +203,7 @@ func (r *importReader) open(p []byte, off int64) (int, error) {
 			return n, nil
 		}
 		s.stop()
-		if r.ctx.Err() != nil {
+		if r.ctx.Err() != nil || errors.Is(err, errDamaged) {
 			break
 		}
 		r.from = r.from[1:]

@@ -6,7 +6,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -54,7 +53,7 @@ func main() {
 	if err := os.WriteFile(filepath.Join(dir, "step.go"), []byte(text), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(filepath.Join(runtime.GOROOT(), "bin", "go"), "build", "-ldflags=-s -w", "-o", "step", "step.go")
+	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", "step", "step.go")
 	cmd.Dir, cmd.Env = dir, append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return out, err

@@ -25,6 +25,9 @@ const (
 	maxIdle, idleFor = 16, 30 * time.Second
 )
 
+// errDamaged is a blob that is not what its digest says.
+var errDamaged = errors.New("the solver gave other bytes")
+
 // stream is a blob that flows from the solver that has it.
 type stream struct {
 	imports *Imports
@@ -112,10 +115,10 @@ func (s *stream) read(ctx context.Context, p []byte) (int, error) {
 		_, _ = s.sum.Write(s.rest[:n])
 	}
 	if s.at+int64(n) > s.blob.Size {
-		return 0, errors.New("the solver gave more bytes than it has")
+		return 0, fmt.Errorf("%w: more than there are", errDamaged)
 	}
 	if s.at+int64(n) == s.blob.Size && s.sum != nil && digest.NewDigest(s.blob.Digest.Algorithm(), s.sum) != s.blob.Digest {
-		return 0, errors.New("the solver gave other bytes")
+		return 0, errDamaged
 	}
 	s.rest, s.at = s.rest[n:], s.at+int64(n)
 	return n, nil

@@ -66,7 +66,7 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 		return nil, err
 	}
 	// What is said of the frontend and of the result is none of the part's business.
-	opt.FrontendAttrs, opt.Exports = nil, nil
+	opt.FrontendAttrs, opt.Exports = map[string]string{}, nil
 	opt.CacheExports = written
 	if opt.SharedSession, err = newSession(ctx, opt); err != nil {
 		return nil, err
@@ -214,9 +214,12 @@ func (h *hold) reason(err error) error {
 
 // export has the layers of the part be written, and counts its steps.
 func (h *hold) export(materials bool) (*client.SolveResponse, tally, error) {
-	opt := client.SolveOpt{Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{"oci-mediatypes": "true"}}}}
+	opt := client.SolveOpt{
+		FrontendAttrs: map[string]string{},
+		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{"oci-mediatypes": "true"}}},
+	}
 	if materials {
-		opt.FrontendAttrs = map[string]string{"attest:provenance": "mode=min"}
+		opt.FrontendAttrs["attest:provenance"] = "mode=min"
 	}
 	return h.again(opt)
 }

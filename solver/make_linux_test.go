@@ -278,6 +278,9 @@ func BenchmarkMake(b *testing.B) {
 	m := serveMaker(b)
 	def := marshal(b, copied(run(b, rootfs(b), 1<<20, "/out/file"), "/out/file"))
 	req := request(b)
+	if err := makePart(b, m, solver.Make{Definition: def}).Close(); err != nil {
+		b.Fatal(err)
+	}
 	for b.Loop() {
 		made, err := m.Make(b.Context(), solver.Make{Request: req, Definition: def})
 		if err != nil {
