@@ -21,6 +21,9 @@ type making struct {
 	member *member
 	// platforms are those that it is for, in the order of the request.
 	platforms []platforms.Platform
+	// anew is a part whose steps run though the cache has them, where what is made of it may come from the cache: its own node would find
+	// there what it made of an earlier one, which others do not have. So it takes the part as they do.
+	anew bool
 	// done is closed when made, or err, and took are there.
 	done chan struct{}
 	made *solver.Made
@@ -117,6 +120,7 @@ func (r *run) making(ctx context.Context, cut *crossbuild.Cut, at int) *making {
 		return r.makings[i]
 	}
 	m := &making{part: part, member: r.member(part.Node), done: make(chan struct{})}
+	m.anew = len(r.request.NoCacheFilter) > 0 && slices.ContainsFunc(part.Steps, func(s *crossbuild.Step) bool { return s.NoCache })
 	for _, g := range part.Graphs {
 		m.platforms = append(m.platforms, r.graphs[g].Target)
 	}
@@ -158,7 +162,7 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 
 // imported is how the part is named on a node. What another node made is added to the imports.
 func (m *making) imported(node string, to *solver.Imports) crossbuild.Import {
-	if m.part.Node == node {
+	if m.part.Node == node && !m.anew {
 		return crossbuild.Import{}
 	}
 	to.Add(m.made)
