@@ -79,7 +79,7 @@ func splitFaults() []fault {
 // TestSplitFaults: whatever befalls the node that makes what others need, or one of those, all platforms have the same of it in the end, or there
 // is nothing and the error says why.
 func TestSplitFaults(t *testing.T) {
-	l := newSplitLab(t, farm.HostConfig{Name: "one", Disk: 384}, farm.HostConfig{Name: "two", Disk: 384})
+	l := newSplitLab(t, farm.HostConfig{Name: "one", Disk: 1024}, farm.HostConfig{Name: "two", Disk: 1024})
 	for _, name := range []string{"one", "two"} {
 		l.must("build", "--platform", faultPlatforms, l.archContext("warm", ""), "--node", name)
 	}
@@ -161,7 +161,7 @@ func TestSplitFaults(t *testing.T) {
 			quiet(t, l.other(h))
 		})
 	}
-	const large = "head -c 20000000 /dev/urandom > /out/blob"
+	const large = "dd if=/dev/urandom of=/out/blob bs=100000 count=200"
 	for _, f := range splitFaults() {
 		for _, producer := range []bool{true, false} {
 			who := map[bool]string{true: "the producer", false: "the consumer"}[producer]
@@ -202,7 +202,7 @@ func TestSplitFaults(t *testing.T) {
 		if !l.rightOrNamed(out, ref) {
 			t.Errorf("the other node could have done all:\n%s", out.stderr)
 		}
-		said(t, out, l.name(h), "no space left")
+		said(t, out, l.name(h)+" is planned anew", "disk")
 		l.counted(map[string]int{name + "/shared": 1, name + "/done": 1})
 		quiet(t, h)
 		quiet(t, maker)
