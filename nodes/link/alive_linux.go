@@ -27,3 +27,15 @@ func acknowledged(conn net.Conn) bool {
 	})
 	return err == nil && alive
 }
+
+// acknowledge has the kernel say at once that what came has come. It would wait 40 ms for something to send along, and so long does OpenSSH's
+// server keep back what it says after the login, until the first session is open (TCP_QUICKACK, tcp(7)).
+func acknowledge(conn net.Conn) {
+	tcp, ok := conn.(*net.TCPConn)
+	if !ok {
+		return
+	}
+	if raw, err := tcp.SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_QUICKACK, 1) })
+	}
+}

@@ -278,3 +278,23 @@ func TestBusyMachineIsNoLostOne(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestFirstSession: the server does not wait for this machine's kernel, which would take 40 ms for each acknowledgement.
+func TestFirstSession(t *testing.T) {
+	cfg := newSSHD(t).admitted(t, "")
+	var took []time.Duration
+	for range 20 {
+		l := dial(t, cfg)
+		began := time.Now()
+		s, err := l.Open(t.Context(), "exec cat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, time.Since(began))
+		_, _ = s.Close(), l.Close()
+		if took[len(took)-1] < 30*time.Millisecond {
+			return
+		}
+	}
+	t.Errorf("the first session of a link took %v", took)
+}
