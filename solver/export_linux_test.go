@@ -112,3 +112,26 @@ func Crashed(status string) (first, waits bool) {
 	s := parseStatus(status)
 	return firstOfStep(s), waitsForDeath(s)
 }
+
+// OpenDoor is openDoor.
+func OpenDoor(ctx context.Context, state State, c Config) (net.Listener, error) {
+	return openDoor(ctx, state, c)
+}
+
+// Alone reports whether nobody holds the solver.
+func Alone(ctx context.Context, state State) bool {
+	u, err := share(ctx, state)
+	return err == nil && u.alone() && u.Close() == nil
+}
+
+// HoldAlone has nobody else hold the solver until the returned function is called.
+func HoldAlone(t interface {
+	Context() context.Context
+	Fatal(...any)
+}, state State) func() {
+	u, err := share(t.Context(), state)
+	if err != nil || !u.alone() {
+		t.Fatal("the solver is held", err)
+	}
+	return func() { _ = u.Close() }
+}

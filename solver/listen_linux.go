@@ -141,7 +141,7 @@ func (l Listening) gate(log *slog.Logger) (gate, error) {
 
 // ServerHandshake decides. It is not that of grpc's credentials.NewTLS, which wants ALPN of every client: buildx does without.
 func (g gate) ServerHandshake(conn net.Conn) (net.Conn, credentials.AuthInfo, error) {
-	if _, local := conn.(*net.UnixConn); local || g.tls == nil {
+	if conn.LocalAddr().Network() == "unix" || g.tls == nil {
 		return g.TransportCredentials.ServerHandshake(conn)
 	}
 	slow := &lingering{Conn: conn}

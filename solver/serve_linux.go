@@ -113,6 +113,15 @@ func (s *serving) open(ctx context.Context, state State, worker workerConfig) er
 		return errors.Join(err, listener.Close(), near.Close())
 	}
 	doors := doors{near: []net.Listener{near}, far: append([]net.Listener{listener}, others...)}
+	told, err := openDoor(ctx, state, s.cfg.Config)
+	if err != nil {
+		doors.close()
+		return err
+	}
+	if told != nil {
+		doors.far = append(doors.far, told)
+		defer func() { _ = os.Remove(state.Door(s.cfg.Config)) }()
+	}
 	controller, err := newController(ctx, worker)
 	if err != nil {
 		doors.close()
@@ -168,7 +177,7 @@ func (s *serving) run(ctx context.Context, doors doors, controller *control.Cont
 		}
 		return nil
 	})
-	for _, listener := range doors.far[1:] {
+	for _, listener := range doors.far[1 : 1+len(cfg.Listen.Addresses)] {
 		cfg.Log.Info("serving others", "address", listener.Addr().String())
 	}
 	cfg.Log.Info("solver ready", "socket", doors.far[0].Addr().String())
