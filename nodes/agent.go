@@ -26,6 +26,8 @@ type Answer struct {
 	Protocol int    `json:"protocol"`
 	Mab      string `json:"mab,omitempty"`
 	Ready    bool   `json:"ready,omitempty"`
+	// Door is the path of a socket there that leads to this solver and to no other; empty where there is none.
+	Door string `json:"door,omitempty"`
 	// Notes are what the user should know.
 	Notes []string `json:"notes,omitempty"`
 	// Error is why it ends; Hint mends it.

@@ -113,7 +113,7 @@ func (a *agentCommand) connect(ctx context.Context, _ []string) (nodes.Answer, e
 	}
 	ready := nodes.Answer{Mab: version, Ready: true}
 	attach := solver.AttachConfig{State: a.state, Config: config, Note: func(text string) { ready.Notes = append(ready.Notes, text) }}
-	client, _, err := solver.Attach(ctx, attach)
+	client, info, err := solver.Attach(ctx, attach)
 	if err != nil {
 		return nodes.Answer{}, err
 	}
@@ -127,6 +127,9 @@ func (a *agentCommand) connect(ctx context.Context, _ []string) (nodes.Answer, e
 		return nodes.Answer{}, fmt.Errorf("connecting to the solver: %w", err)
 	}
 	nodes.Used()
+	if info.Mab == version && info.Config == config.Digest() {
+		ready.Door = state.Door(config)
+	}
 	if err := ready.Write(w.out); err != nil {
 		return nodes.Answer{}, errors.Join(err, conn.Close())
 	}
