@@ -77,7 +77,8 @@ func agent(args []string) error {
 	if text, ok := strings.CutPrefix(hello.Solver.Toml, "fail: "); ok {
 		return nodes.Answer{Error: text, Hint: "mend it"}.Write(os.Stdout)
 	}
-	if err := (nodes.Answer{Ready: true, Notes: []string{"mab " + hello.Mab}}).Write(os.Stdout); err != nil {
+	door, _ := strings.CutPrefix(hello.Solver.Toml, "door: ")
+	if err := (nodes.Answer{Ready: true, Door: door, Notes: []string{"mab " + hello.Mab}}).Write(os.Stdout); err != nil {
 		return err
 	}
 	_, err = io.Copy(os.Stdout, in)

@@ -36,6 +36,8 @@ type brought struct {
 	noted map[string]bool
 	// used is set once its solver was connected to: what is gone then was removed, and is not brought again to be asked.
 	used atomic.Bool
+	// door is that of the last answer.
+	door atomic.Value
 }
 
 func newBrought(m machine, name string, cfg Config) *brought {
@@ -128,6 +130,7 @@ func (b *brought) connect(ctx context.Context) (_ net.Conn, err error) {
 		}
 		if answer.Ready {
 			b.used.Store(true)
+			b.door.Store(answer.Door)
 			return &joined{Conn: conn, r: l.r}, conn.SetDeadline(time.Time{})
 		}
 		if first {

@@ -28,6 +28,8 @@ type Config struct {
 	Solver SolverConfig
 	// Note takes what the user should know, in a line each. Nil: nobody is told.
 	Note func(text string)
+	// Keep has the links of Reach outlive what they are made for. Nil: they do not.
+	Keep *Keep
 }
 
 // SolverConfig is what a solver on another machine is started with. It is plain data: files travel as their content.
@@ -74,9 +76,19 @@ func Reach(ctx context.Context, e Entry, cfg Config) (*Reached, error) {
 }
 
 func reach(ctx context.Context, e Entry, cfg Config) (*Reached, error) {
+	want := cfg.want(e)
+	if want != nil {
+		if r, err := reachKept(ctx, e, cfg, *want); err == nil || ctx.Err() != nil {
+			return r, err
+		}
+	}
 	w, err := wayTo(ctx, e, cfg)
 	if err != nil {
 		return nil, err
+	}
+	if l, ok := w.(linked); ok && want != nil {
+		// A host key may have been accepted on the way.
+		w = offering{l, cfg.Keep, *cmp.Or(cfg.want(e), want)}
 	}
 	return reachBy(ctx, e, w)
 }
