@@ -3,9 +3,11 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"runtime"
 	"slices"
+	"time"
 
 	"github.com/spf13/pflag"
 
@@ -17,6 +19,9 @@ const (
 	nodesVariable = "MAB_NODES"
 	// nodesFileVariable names the saved list; empty, there is none.
 	nodesFileVariable = "MAB_NODES_FILE"
+	// keepVariable is how long links are kept for the next build, and keepDefault is it if nobody says.
+	keepVariable = "MAB_LINK_PERSIST"
+	keepDefault  = time.Minute
 )
 
 // nodeOptions are the flags that say which nodes there are, and how they are reached.
@@ -54,7 +59,26 @@ func (o *options) nodes(n *nodeOptions) ([]nodes.Entry, nodes.Config, error) {
 		return list, nodes.Config{}, nil
 	}
 	cfg, err := o.reaching(n)
+	if err != nil {
+		return nil, nodes.Config{}, err
+	}
+	idle, err := keepTime(os.Getenv(keepVariable))
+	if err == nil && idle > 0 {
+		cfg.Keep = o.keep(idle)
+	}
 	return list, cfg, err
+}
+
+// keepTime is how long a link is kept after the last build that used it.
+func keepTime(text string) (time.Duration, error) {
+	if text == "" {
+		return keepDefault, nil
+	}
+	idle, err := time.ParseDuration(text)
+	if err != nil || idle < 0 {
+		return 0, usage{fmt.Errorf("reading %s=%q: no time", keepVariable, text), "write a time such as 10s or 5m; 0 keeps no links"}
+	}
+	return idle, nil
 }
 
 // reaching is how nodes are reached.

@@ -51,6 +51,7 @@ func newRoot(std streams) *cobra.Command {
 	flags.StringVar(&o.state.Runtime, "runtime", os.Getenv("MAB_RUNTIME_DIR"), "`directory` of the solver's socket (env MAB_RUNTIME_DIR; default: --root if given, else /run/mab, for a plain user that of the state)")
 	cmd.AddCommand(newBuild(o), newPlan(o), newCache(o), newDoctor(o), newEmulation(o), newIndex(o), newNodes(o), newServe(o))
 	addAgent(cmd, o)
+	addKeeper(cmd)
 	addReference(cmd)
 	complete(cmd, completions())
 	return cmd
