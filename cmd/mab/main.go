@@ -13,12 +13,15 @@ import (
 	"time"
 
 	"github.com/moby/sys/reexec"
+
+	"github.com/mab-build/mab/solver"
 )
 
 // version is set when the program is linked.
 var version = "dev" //nolint:gochecknoglobals // -ldflags -X needs a variable
 
 func main() {
+	solver.SizeBuffers()
 	// BuildKit starts the program again for what must happen in other namespaces.
 	if reexec.Init() {
 		return
