@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"testing"
 	"time"
 
@@ -44,19 +45,42 @@ func BenchmarkFarmBootstrap(b *testing.B) {
 	}
 }
 
-// BenchmarkFarmNoop is a build that changes nothing over two hosts, and over this machine's solver: their ratio is what the way costs.
+// BenchmarkFarmNoop is a build that changes nothing over two hosts, and over this machine's solver: their ratio is what the way costs. The hosts are
+// reached by links that are kept, by logging in anew, and, as the least that two solvers can cost, by their sockets without a way.
 func BenchmarkFarmNoop(b *testing.B) {
 	l := newFarmLab(b, hosts("one", "two")...)
-	here := benchBuild(l.lab, two, "--provenance=false", "--node", "local")
-	there := append(benchBuild(l.lab, two, "--provenance=false"), l.node("one", "two")...)
-	l.must(here...)
+	build := benchBuild(l.lab, two, "--provenance=false")
+	there := append(slices.Clone(build), l.node("one", "two")...)
 	l.must(there...)
-	var local, remote time.Duration
-	for b.Loop() {
-		local += timed(func() { l.must(here...) })
-		remote += timed(func() { l.must(there...) })
+	var sockets []string
+	for _, name := range []string{"one", "two"} {
+		sockets = append(sockets, name+"=unix://"+l.Host(name).Root()+"/run/mab/solver.sock")
 	}
-	ratio(b, "local", local, "ssh", remote)
+	ways := []struct {
+		name string
+		lab  *farmLab
+		args []string
+	}{
+		{"local", l, append(slices.Clone(build), "--node", "local")},
+		{"sockets", l, append(slices.Clone(build), l.node(sockets...)...)},
+		{"kept", l.keeping("3s"), there},
+		{"login", l, there},
+	}
+	ways[2].lab.kept(l.Host("one"), there...)
+	took := make([]time.Duration, len(ways))
+	for _, way := range ways {
+		way.lab.must(way.args...)
+	}
+	for b.Loop() {
+		for i, way := range ways {
+			took[i] += timed(func() { way.lab.must(way.args...) })
+		}
+	}
+	for i, way := range ways {
+		b.ReportMetric(float64(took[i].Milliseconds())/float64(b.N), "ms-"+way.name)
+		b.ReportMetric(took[i].Seconds()/took[0].Seconds(), way.name+"-times-local")
+	}
+	b.ReportMetric(0, "ns/op")
 }
 
 // BenchmarkFarmContext sends a context to a host, and the same bytes by scp.

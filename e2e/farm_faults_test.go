@@ -5,6 +5,7 @@
 package e2e_test
 
 import (
+	"fmt"
 	"strings"
 	"syscall"
 	"testing"
@@ -64,9 +65,9 @@ func faults() []fault {
 			sound(t, h.Cut(t.Context()))
 			time.Sleep(6 * time.Second) // longer than it takes to see
 			sound(t, h.Mend(t.Context()))
-		}, undone, false},
+		}, undone, true},
 		{diskFull, func(t *testing.T, h *farm.Host) { sound(t, h.FillDisk(64<<10)) },
-			func(t *testing.T, h *farm.Host) { sound(t, h.FreeDisk()) }, false},
+			func(t *testing.T, h *farm.Host) { sound(t, h.FreeDisk()) }, true},
 	}
 }
 
@@ -172,6 +173,9 @@ func TestFarmFaults(t *testing.T) {
 			t.Run("while it pushes/"+f.name, func(t *testing.T) { farmPushFault(l.on(t), f) })
 		}
 	}
+	for _, running := range []bool{true, false} {
+		t.Run(fmt.Sprintf("its disk is full from the beginning/solver runs=%v", running), func(t *testing.T) { farmFullDisk(l.on(t), running) })
+	}
 	t.Run("a link that is cut for a moment does no harm", func(t *testing.T) {
 		l := l.on(t)
 		build := l.start(append(l.farmBuild(registry(t)+"/faults/blink:1", "linux/amd64", l.archContext(t.Name(), pause)), l.node("one")...)...)
@@ -242,6 +246,36 @@ func farmEarlyFault(l *farmLab, f fault) {
 	}
 	correct(t, strings.TrimSpace(out.stdout), "linux/amd64,linux/s390x")
 	quiet(t, h)
+}
+
+// farmFullDisk has a host without room for a build that begins: another takes its place, and where there is none, the build ends and names it.
+func farmFullDisk(l *farmLab, running bool) {
+	t := l.t.(*testing.T)
+	one := l.Host("one")
+	if !running {
+		killSolvers(t, one)
+	}
+	sound(t, one.FillDisk(0))
+	defer func() { sound(t, one.FreeDisk()) }()
+	const write = "dd if=/dev/urandom of=/noise bs=100000 count=30"
+	build := func(name string, more ...string) output {
+		args := l.farmBuild(registry(t)+"/faults/full:"+name, "linux/amd64", l.archContext(t.Name()+name, write))
+		return l.start(append(args, l.node(more...)...)...).within(routed)
+	}
+	out := build("two", "one", "two")
+	if out.code != 0 {
+		t.Fatalf("exit code %d\n%s", out.code, out.stderr)
+	}
+	correct(t, strings.TrimSpace(out.stdout), "linux/amd64")
+	quiet(t, one)
+	if running {
+		return // What is said then of the only node depends on how far the Dockerfile is read.
+	}
+	out = build("one", "one")
+	if out.code != 4 || out.stdout != "" {
+		t.Errorf("exit code %d, stdout %q\n%s", out.code, out.stdout, out.stderr)
+	}
+	said(t, out, "mab: error: ", "one")
 }
 
 // farmPushFault is a fault when a part of a layer has left the node.
