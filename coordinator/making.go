@@ -160,9 +160,11 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 	return transferred(err, imports, needs)
 }
 
-// imported is how the part is named on a node. What another node made is added to the imports.
+// imported is how the part is named on a node. What is copied of it is named by its content on its own node as well: the node may still
+// have what it copied of an earlier run of the step, which the others do not have. Its layers are what others build on, and the node would
+// not find again what it built on them under another name.
 func (m *making) imported(node string, to *solver.Imports) crossbuild.Import {
-	if m.part.Node == node && !m.anew {
+	if m.part.Node == node && !m.anew && len(m.part.Paths) == 0 {
 		return crossbuild.Import{}
 	}
 	to.Add(m.made)

@@ -203,6 +203,9 @@ func (r *run) lead(ctx context.Context, spawn func(task)) error {
 		}
 		r.exclude(out...)
 		r.say(fmt.Sprintf("%s does not make the plan, because %s", m.Name, out[0].Why))
+		if m.reached != nil && !isLost(err) {
+			err = &StrandedError{Platforms: r.request.Platforms, err: fmt.Errorf("making the plan on %s: %w", m.Name, err)}
+		}
 		errs = append(errs, err)
 	}
 	// What the first of them said holds for this machine, if that takes part.
