@@ -16,6 +16,43 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
+// deliver merges what the tasks made, and writes it.
+func (r *run) deliver(ctx context.Context) (*Result, error) {
+	out := &Result{Plan: r.plan}
+	tasks := ordered(r.done, func(o *outcome) int { return r.rank(o.task.platforms) })
+	var shares []*share
+	var images []manifestlist.Image
+	for _, o := range tasks {
+		if len(o.task.platforms) == 0 {
+			continue
+		}
+		if out.Ref == "" {
+			out.Ref = o.task.member.Name + "/" + o.solved.Ref
+		}
+		if len(r.request.Platforms) == len(o.task.platforms) {
+			out.Descriptor = o.solved.Index
+		}
+		images = append(images, o.images...)
+		if o.share != nil {
+			shares = append(shares, o.share)
+		}
+	}
+	if len(shares) > 0 {
+		if err := r.delivery.join(shares); err != nil {
+			return nil, err
+		}
+	}
+	if r.delivery.delivers() {
+		if err := r.write(ctx, ordered(images, func(i manifestlist.Image) int { return r.rank([]platforms.Platform{i.Platform}) }), out); err != nil {
+			return nil, err
+		}
+	}
+	if err := r.memory.keep(r.plan, tasks, r.madeParts()...); err != nil {
+		r.cfg.Note("what this build took is not remembered: " + err.Error())
+	}
+	return out, r.delivery.commit()
+}
+
 // write merges the images, which are in the order of the request, into one index and writes it, the tags last.
 func (r *run) write(ctx context.Context, images []manifestlist.Image, out *Result) error {
 	d := r.delivery

@@ -134,7 +134,8 @@ func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 	}
 	out.Portions = nil
 	for _, old := range p.Portions {
-		if !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) && !(old.Kind == PortionShared && without(old.Node)) {
+		gone := old.Kind == PortionShared && without(old.Node)
+		if !gone && !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) {
 			out.Portions = append(out.Portions, old)
 		}
 	}
@@ -160,8 +161,6 @@ func (p *Plan) keepShared(before *Plan, list []Assignment) {
 func (p Portion) replacedBy(other Portion) bool {
 	return p.Kind == other.Kind && (p.Kind == PortionShared || p.Platforms[0] == other.Platforms[0])
 }
-
-func (p Portion) shared() bool { return p.Kind == PortionShared }
 
 func (p Portion) privateOf(list []Assignment) bool {
 	return p.Kind == PortionPrivate && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
