@@ -5,7 +5,9 @@ package platforms
 import (
 	"debug/elf"
 	"encoding/binary"
+	"fmt"
 	"math"
+	"strings"
 )
 
 // ELF is what the header of every ELF file of a platform has in common. A file whose e_flags&FlagsMask differs from Flags
@@ -15,6 +17,11 @@ type ELF struct {
 	Class            elf.Class
 	Data             elf.Data
 	FlagsMask, Flags uint32
+	// CPUs are the versions of the processor that a platform has, or that a file is made for: a bit for each value of ARM's
+	// Tag_CPU_arch. 0: nothing is known, or asked for.
+	CPUs uint32
+	// OSABI is the system that a file says to be for. Files for Linux mostly say none.
+	OSABI elf.OSABI
 }
 
 // Bits of e_flags, from binutils' include/elf/{arm,mips,ppc64,riscv,loongarch}.h.
@@ -30,10 +37,24 @@ const (
 	loongDouble      = 0x00000003 // EF_LOONGARCH_ABI_DOUBLE_FLOAT
 )
 
+// Values of Tag_CPU_arch, as bits: those of the application profile, up to and including a version. ARM1136 and ARM1176, which
+// are what arm/v6 means, lack Thumb-2 (v6T2). Source: Addenda to the ABI for the Arm Architecture, "The target-related attributes"
+// (https://github.com/ARM-software/abi-aa/blob/main/addenda32/addenda32.rst).
+const (
+	armCPUv5 = 1<<6 - 1                      // pre-v4 to v5TEJ
+	armCPUv6 = armCPUv5 | 1<<6 | 1<<7 | 1<<9 // v6, v6KZ, v6K
+	armCPUv7 = armCPUv6 | 1<<8 | 1<<10       // v6T2, v7
+)
+
+// elfRow is a platform with its header, and the platform whose programs each of its machines runs as well, if any.
 type elfRow struct {
 	platform Platform
 	elf      ELF
+	also     Platform
 }
+
+// Machines of amd64 run 386 programs: kernels of distributions have CONFIG_IA32_EMULATION.
+var linux386 = Platform{"linux", "386", ""}
 
 // elfTable has the platforms mab knows the programs of, one row each, in the order in which lists of them are printed.
 //
@@ -44,23 +65,24 @@ type elfRow struct {
 //   - ppc64le: the OpenPOWER ELF V2 ABI is the only one for little endian. ppc64 has both (glibc V1, musl V2).
 //   - riscv64, loong64: the distributions' and Go's ABI is lp64d.
 //   - mips64, mips64le: n64; n32 has class 32.
+//   - amd64: x32 has class 32, and distributions' kernels have it switched off.
 var elfTable = []elfRow{
-	{Platform{"linux", "amd64", ""}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "amd64", "v2"}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "amd64", "v3"}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "amd64", "v4"}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "386", ""}, ELF{elf.EM_386, elf.ELFCLASS32, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "arm64", ""}, ELF{elf.EM_AARCH64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "arm", "v7"}, ELF{elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB, armEABIMask, armEABI5}},
-	{Platform{"linux", "arm", "v6"}, ELF{elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB, armEABIMask, armEABI5}},
-	{Platform{"linux", "arm", "v5"}, ELF{elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB, armEABIMask | armHardFloat, armEABI5}},
-	{Platform{"linux", "riscv64", ""}, ELF{elf.EM_RISCV, elf.ELFCLASS64, elf.ELFDATA2LSB, riscvFloatMask, riscvFloatDouble}},
-	{Platform{"linux", "ppc64le", ""}, ELF{elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2LSB, ppc64ABIMask, ppc64ABIv2}},
-	{Platform{"linux", "s390x", ""}, ELF{elf.EM_S390, elf.ELFCLASS64, elf.ELFDATA2MSB, 0, 0}},
-	{Platform{"linux", "loong64", ""}, ELF{elf.EM_LOONGARCH, elf.ELFCLASS64, elf.ELFDATA2LSB, loongABIMask, loongDouble}},
-	{Platform{"linux", "mips64le", ""}, ELF{elf.EM_MIPS, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0}},
-	{Platform{"linux", "mips64", ""}, ELF{elf.EM_MIPS, elf.ELFCLASS64, elf.ELFDATA2MSB, 0, 0}},
-	{Platform{"linux", "ppc64", ""}, ELF{elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2MSB, 0, 0}},
+	{Platform{"linux", "amd64", ""}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0, 0, 0}, linux386},
+	{Platform{"linux", "amd64", "v2"}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0, 0, 0}, linux386},
+	{Platform{"linux", "amd64", "v3"}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0, 0, 0}, linux386},
+	{Platform{"linux", "amd64", "v4"}, ELF{elf.EM_X86_64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0, 0, 0}, linux386},
+	{Platform{"linux", "386", ""}, ELF{elf.EM_386, elf.ELFCLASS32, elf.ELFDATA2LSB, 0, 0, 0, 0}, Platform{}},
+	{Platform{"linux", "arm64", ""}, ELF{elf.EM_AARCH64, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0, 0, 0}, Platform{}},
+	{Platform{"linux", "arm", "v7"}, ELF{elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB, armEABIMask, armEABI5, armCPUv7, 0}, Platform{}},
+	{Platform{"linux", "arm", "v6"}, ELF{elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB, armEABIMask, armEABI5, armCPUv6, 0}, Platform{}},
+	{Platform{"linux", "arm", "v5"}, ELF{elf.EM_ARM, elf.ELFCLASS32, elf.ELFDATA2LSB, armEABIMask | armHardFloat, armEABI5, armCPUv5, 0}, Platform{}},
+	{Platform{"linux", "riscv64", ""}, ELF{elf.EM_RISCV, elf.ELFCLASS64, elf.ELFDATA2LSB, riscvFloatMask, riscvFloatDouble, 0, 0}, Platform{}},
+	{Platform{"linux", "ppc64le", ""}, ELF{elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2LSB, ppc64ABIMask, ppc64ABIv2, 0, 0}, Platform{}},
+	{Platform{"linux", "s390x", ""}, ELF{elf.EM_S390, elf.ELFCLASS64, elf.ELFDATA2MSB, 0, 0, 0, 0}, Platform{}},
+	{Platform{"linux", "loong64", ""}, ELF{elf.EM_LOONGARCH, elf.ELFCLASS64, elf.ELFDATA2LSB, loongABIMask, loongDouble, 0, 0}, Platform{}},
+	{Platform{"linux", "mips64le", ""}, ELF{elf.EM_MIPS, elf.ELFCLASS64, elf.ELFDATA2LSB, 0, 0, 0, 0}, Platform{}},
+	{Platform{"linux", "mips64", ""}, ELF{elf.EM_MIPS, elf.ELFCLASS64, elf.ELFDATA2MSB, 0, 0, 0, 0}, Platform{}},
+	{Platform{"linux", "ppc64", ""}, ELF{elf.EM_PPC64, elf.ELFCLASS64, elf.ELFDATA2MSB, 0, 0, 0, 0}, Platform{}},
 }
 
 // Known returns the platforms of the ELF table, in its order, which lists of platforms are printed in.
@@ -112,12 +134,70 @@ func ParseELF(header []byte) (ELF, bool) {
 	if len(header) < size {
 		return ELF{}, false
 	}
-	e.Machine = elf.Machine(order.Uint16(header[18:]))
+	e.Machine, e.OSABI = elf.Machine(order.Uint16(header[18:])), elf.OSABI(header[elf.EI_OSABI])
 	e.Flags = order.Uint32(header[at:])
 	return e, true
 }
 
+// otherSystems are the values of EI_OSABI by which files say to be for another system than Linux.
+var otherSystems = map[elf.OSABI]string{
+	elf.ELFOSABI_HPUX: "hpux", elf.ELFOSABI_NETBSD: "netbsd", elf.ELFOSABI_SOLARIS: "solaris", elf.ELFOSABI_AIX: "aix",
+	elf.ELFOSABI_IRIX: "irix", elf.ELFOSABI_FREEBSD: "freebsd", elf.ELFOSABI_TRU64: "tru64", elf.ELFOSABI_OPENBSD: "openbsd",
+}
+
 // Accepts reports whether a file with the given header (from ParseELF) follows platform row e.
 func (e ELF) Accepts(file ELF) bool {
-	return file.Machine == e.Machine && file.Class == e.Class && file.Data == e.Data && file.Flags&e.FlagsMask == e.Flags
+	return otherSystems[file.OSABI] == "" && e.sameMachine(file)
+}
+
+func (e ELF) sameMachine(file ELF) bool {
+	return file.Machine == e.Machine && file.Class == e.Class && file.Data == e.Data && file.Flags&e.FlagsMask == e.Flags &&
+		(file.CPUs == 0 || e.CPUs == 0 || file.CPUs&e.CPUs != 0)
+}
+
+// Runs reports whether machines of p run files with the given header, and as which platform: p itself, or one whose programs
+// all of them run as well (386 on amd64). known is false if the table has no row for p: then nothing can be said.
+func (p Platform) Runs(file ELF) (as Platform, runs, known bool) {
+	row, known := p.ELF()
+	if !known {
+		return Platform{}, false, false
+	}
+	if row.Accepts(file) {
+		return p, true, true
+	}
+	for _, r := range elfTable {
+		if r.platform.OS == p.OS && r.platform.Architecture == p.Architecture && r.also != (Platform{}) {
+			also, _ := r.also.ELF()
+			return r.also, also.Accepts(file), true
+		}
+	}
+	return Platform{}, false, true
+}
+
+// String names the lowest platform of the table that has such files ("linux/arm/v6"), else machine, class and byte order.
+func (e ELF) String() string {
+	var lowest Platform
+	for _, row := range elfTable {
+		if row.elf.sameMachine(e) && (lowest == Platform{} || lowest.Covers(row.platform)) {
+			lowest = row.platform
+		}
+	}
+	if system := otherSystems[e.OSABI]; system != "" && lowest != (Platform{}) {
+		lowest.OS = system
+	}
+	if lowest != (Platform{}) {
+		return lowest.String()
+	}
+	bits, order := "64-bit", "little endian"
+	if e.Class == elf.ELFCLASS32 {
+		bits = "32-bit"
+	}
+	if e.Data == elf.ELFDATA2MSB {
+		order = "big endian"
+	}
+	machine := strings.TrimPrefix(e.Machine.String(), "EM_")
+	if e.Machine == elf.EM_ARM {
+		machine = fmt.Sprintf("%s (EABI %d)", machine, e.Flags>>24)
+	}
+	return fmt.Sprintf("%s, %s, %s", machine, bits, order)
 }
