@@ -64,7 +64,7 @@ func ReadBlob(ctx context.Context, from Blobs, desc ocispec.Descriptor) ([]byte,
 	if desc.Size < 0 || desc.Size > maxDocument {
 		return nil, fmt.Errorf("reading %s: %d bytes is no size of a manifest or config", desc.Digest, desc.Size)
 	}
-	rc, err := openVerified(ctx, from, desc)
+	rc, err := OpenBlob(ctx, from, desc)
 	if err != nil {
 		return nil, err // it names the blob
 	}
@@ -83,7 +83,9 @@ func verifyBytes(source string, raw []byte, desc ocispec.Descriptor) error {
 	return err
 }
 
-func openVerified(ctx context.Context, from Blobs, desc ocispec.Descriptor) (io.ReadCloser, error) {
+// OpenBlob opens a blob of any size. Reading it ends with io.EOF only if it was all that desc promised, else with a *DigestError;
+// ctx ends it, too. The caller closes it.
+func OpenBlob(ctx context.Context, from Blobs, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	if err := desc.Digest.Validate(); err != nil {
 		return nil, fmt.Errorf("reading %q: %w", desc.Digest, err)
 	}

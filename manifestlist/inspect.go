@@ -79,42 +79,61 @@ func (c *Client) Inspect(ctx context.Context, source string) (*Inspection, error
 }
 
 func (r *Inspection) read(ctx context.Context, f found) error {
-	if isImageType(r.MediaType) {
-		image := Image{Manifest: f.root.desc, Raw: f.root.raw}
-		return r.readImages(ctx, f.from, []Image{image})
+	images, others, err := Entries(f.root.desc, f.root.raw)
+	if err != nil {
+		return err
 	}
-	if !isIndexType(r.MediaType) {
-		return fmt.Errorf("%q is neither an index nor an image", r.MediaType)
+	r.Others = others
+	if isIndexType(r.MediaType) {
+		var index ocispec.Index
+		if err := json.Unmarshal(f.root.raw, &index); err != nil {
+			return fmt.Errorf("reading the index: %w", err)
+		}
+		r.Annotations = index.Annotations
 	}
-	var index ocispec.Index
-	if err := json.Unmarshal(f.root.raw, &index); err != nil {
-		return fmt.Errorf("reading the index: %w", err)
-	}
-	r.Annotations = index.Annotations
-	return r.readImages(ctx, f.from, r.sort(index.Manifests))
+	return r.readImages(ctx, f.from, images)
 }
 
-// sort tells images, their attestations and other entries apart. Unlike Split it takes what it finds: an index may come from
-// anywhere.
-func (r *Inspection) sort(entries []ocispec.Descriptor) []Image {
-	var images []Image
-	at := map[digest.Digest]int{}
-	for _, desc := range entries {
-		if isImageType(desc.MediaType) && !isAttestation(desc) {
-			at[desc.Digest] = len(images)
-			images = append(images, Image{Manifest: desc})
+// Entries lists what an index holds: images, each with its attestations, and other entries, both in its order; of a manifest,
+// the one image. raw are the bytes that root describes. Unlike Split it takes what it finds, since an index may come from
+// anywhere: the platform of an entry that tells none is zero.
+func Entries(root ocispec.Descriptor, raw []byte) (images []Image, others []ocispec.Descriptor, err error) {
+	if isImageType(root.MediaType) {
+		image := Image{Manifest: root, Raw: raw}
+		if root.Platform != nil {
+			image.Platform = platforms.FromOCI(*root.Platform)
 		}
+		return []Image{image}, nil, nil
 	}
-	for _, desc := range entries {
+	if !isIndexType(root.MediaType) {
+		return nil, nil, fmt.Errorf("%q is neither an index nor an image", root.MediaType)
+	}
+	var index ocispec.Index
+	if err := parse(raw, root.MediaType, &index, &index.MediaType); err != nil {
+		return nil, nil, fmt.Errorf("reading the index: %w", err)
+	}
+	at := map[digest.Digest]int{}
+	for _, desc := range index.Manifests {
+		if !isImageType(desc.MediaType) || isAttestation(desc) {
+			continue
+		}
+		at[desc.Digest] = len(images)
+		image := Image{Manifest: desc}
+		if desc.Platform != nil {
+			image.Platform = platforms.FromOCI(*desc.Platform)
+		}
+		images = append(images, image)
+	}
+	for _, desc := range index.Manifests {
 		i, ok := at[digest.Digest(desc.Annotations[referenceDigest])]
 		switch {
 		case isAttestation(desc) && isImageType(desc.MediaType) && ok:
 			images[i].Attestations = append(images[i].Attestations, desc)
 		case isAttestation(desc) || !isImageType(desc.MediaType):
-			r.Others = append(r.Others, desc)
+			others = append(others, desc)
 		}
 	}
-	return images
+	return images, others, nil
 }
 
 func (r *Inspection) readImages(ctx context.Context, from Blobs, images []Image) error {

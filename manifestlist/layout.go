@@ -194,7 +194,7 @@ func (w *layoutWriter) place(ctx context.Context, dir string, desc ocispec.Descr
 	if w.link(path, desc) {
 		return ctx.Err()
 	}
-	rc, err := openVerified(ctx, w.from, desc)
+	rc, err := OpenBlob(ctx, w.from, desc)
 	if err != nil {
 		return err
 	}

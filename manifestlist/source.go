@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,9 +37,32 @@ type found struct {
 	from Blobs
 }
 
+// Source is an index or a manifest that was found.
+type Source struct {
+	Name  string // in full
+	Root  ocispec.Descriptor
+	Raw   []byte // the bytes that Root describes
+	Blobs Blobs  // where what it reaches is read from
+}
+
+// Find looks up what source names, as for Fetch.
+func (c *Client) Find(ctx context.Context, source string) (*Source, error) {
+	f, err := c.find(ctx, source)
+	if err != nil {
+		return nil, err
+	}
+	return &Source{f.name, f.root.desc, f.root.raw, f.from}, nil
+}
+
+// IsMissing reports whether err is that of a blob or manifest which is not where it should be.
+func IsMissing(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || status(err) == http.StatusNotFound
+}
+
 // Fetch reads the index or manifest that source names: a reference, or an OCI layout as oci-layout://PATH or a path that
-// starts with / or . , either with :TAG or @DIGEST behind it. The descriptor's digest is that of the bytes; what was asked for
-// by digest is verified. In a layout of one image neither tag nor digest is needed.
+// starts with / or . , either with :TAG or @DIGEST behind it. A layout is a directory, or a tar of one; what docker save has
+// written is read, too. The descriptor's digest is that of the bytes; what was asked for by digest is verified. In a layout of one
+// image neither tag nor digest is needed.
 func (c *Client) Fetch(ctx context.Context, source string) (ocispec.Descriptor, []byte, error) {
 	f, err := c.find(ctx, source)
 	return f.root.desc, f.root.raw, err
@@ -111,26 +135,38 @@ func splitLayoutPath(s string) (path, tag string, dgst digest.Digest) {
 
 func findInLayout(ctx context.Context, source string) (found, error) {
 	path, tag, dgst := splitLayoutPath(source)
-	raw, err := os.ReadFile(filepath.Join(path, ocispec.ImageIndexFile))
-	if errors.Is(err, fs.ErrNotExist) {
-		return found{}, hintf(err, "an OCI layout is a directory with oci-layout, index.json and blobs in it; a tar must be unpacked first")
-	}
+	index, blobs, err := openLayout(path)
 	if err != nil {
 		return found{}, err
-	}
-	var index ocispec.Index
-	if err := json.Unmarshal(raw, &index); err != nil {
-		return found{}, fmt.Errorf("reading index.json: %w", err)
 	}
 	desc, err := choose(index.Manifests, tag, dgst)
 	if err != nil {
 		return found{}, err
 	}
 	doc := document{desc: ocispec.Descriptor{MediaType: desc.MediaType, Digest: desc.Digest, Size: desc.Size}}
-	if doc.raw, err = ReadBlob(ctx, BlobDir(path), desc); err != nil {
+	if doc.raw, err = ReadBlob(ctx, blobs, desc); err != nil {
 		return found{}, err
 	}
-	return found{layoutScheme + source, doc, BlobDir(path)}, nil
+	return found{layoutScheme + source, doc, blobs}, nil
+}
+
+// openLayout reads the index.json of a directory, or of a tar.
+func openLayout(path string) (ocispec.Index, Blobs, error) {
+	if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+		return openTar(path)
+	}
+	raw, err := os.ReadFile(filepath.Join(path, ocispec.ImageIndexFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return ocispec.Index{}, nil, hintf(err, "an OCI layout is a directory with oci-layout, index.json and blobs in it, or a tar of that")
+	}
+	if err != nil {
+		return ocispec.Index{}, nil, err
+	}
+	var index ocispec.Index
+	if err := json.Unmarshal(raw, &index); err != nil {
+		return ocispec.Index{}, nil, fmt.Errorf("reading index.json: %w", err)
+	}
+	return index, BlobDir(path), nil
 }
 
 // choose picks the entry of an index.json by tag, full name or digest; without any of them, the only image there is.
