@@ -18,7 +18,7 @@ import (
 func newIndex(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index",
-		Short: "Look into image indexes",
+		Short: "Look into image indexes, and check them",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])
@@ -27,7 +27,7 @@ func newIndex(o *options) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newIndexInspect(o))
+	cmd.AddCommand(newIndexInspect(o), newIndexVerify(o))
 	return cmd
 }
 
@@ -42,7 +42,7 @@ func newIndexInspect(o *options) *cobra.Command {
 		Use:   "inspect [--json|--raw] REFERENCE",
 		Short: "Show what an index holds",
 		Long: `Show what an index holds: each platform with its digest, size and attestations. REFERENCE names an image in a registry, or an
-OCI layout: oci-layout://DIR[:TAG|@DIGEST], or a path that starts with / or a dot.`,
+OCI layout, a directory or a tar: oci-layout://PATH[:TAG|@DIGEST], or a path that starts with / or a dot.`,
 		Example: `  mab index inspect registry.example/app:1.0
   mab index inspect --json ./layout`,
 		Args: arguments(1, 1, "one REFERENCE"),

@@ -70,6 +70,7 @@ func exitCode(err error) int {
 		wrong       interface{ Usage() bool }
 		unbuildable *coordinator.UnbuildableError
 		refused     *coordinator.RefusedError
+		failed      interface{ Refused() bool }
 		lost        interface{ Lost() bool }
 	)
 	switch {
@@ -77,7 +78,7 @@ func exitCode(err error) int {
 		return exitInterrupted
 	case errors.As(err, &unbuildable):
 		return exitUnbuildable
-	case errors.As(err, &refused):
+	case errors.As(err, &refused), errors.As(err, &failed) && failed.Refused():
 		return exitRefused
 	case errors.As(err, &lost) && lost.Lost():
 		return exitLost

@@ -14,6 +14,7 @@ import (
 
 	mab "github.com/mab-build/mab/cmd/mab"
 	"github.com/mab-build/mab/coordinator"
+	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
@@ -86,6 +87,14 @@ func TestReport(t *testing.T) {
 			"mab: error: removing temporary files",
 			"mab: hint: install A",
 			"mab: hint: install B",
+		}},
+		{"an image that is not right", &contents.RefusedError{Findings: 2}, 5, []string{
+			"mab: error: checking the contents: 2 things are wrong",
+			"mab: hint: a COPY --from, a base image or a download brought what is of another platform; what is meant to be there: --verify-exempt GLOB",
+		}},
+		{"an image that is damaged", fmt.Errorf("reading: %w", &contents.RefusedError{Findings: 1, Damaged: 1}), 5, []string{
+			"mab: error: reading: checking the contents: one thing is wrong",
+			"mab: hint: the image is not what was built: copy it anew from where it is whole, or build it again",
 		}},
 		{"a solver that said itself why it ended", fmt.Errorf("serving: %w", mab.NewEnded(5)), 5, nil},
 	} {
