@@ -7,7 +7,9 @@ package e2e_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -39,7 +41,7 @@ func cpuTime(b *testing.B, h *farm.Host) time.Duration {
 // BenchmarkSplit builds four platforms whose shared stage takes some seconds of a processor, on one, two and four hosts in turn. What several
 // take is told as a ratio to one of the same turn: all of them are this machine, so that more of them can win nothing, and what they lose is
 // what dividing the build costs. Moved are the bytes that come to the hosts, as a ratio to the size of what is copied, once for each host but the one
-// that has it.
+// that has it. Where docker buildx is on PATH, it builds the same on the solvers of the first two hosts.
 func BenchmarkSplit(b *testing.B) {
 	names := []string{"one", "two", "three", "four"}
 	l := newSplitLab(b, hosts(names...)...)
@@ -67,7 +69,15 @@ func BenchmarkSplit(b *testing.B) {
 			copied += int64(used-1) * size
 		}
 	}
+	peer := l.buildx(b, platforms, names[:2])
+	var peerWall, peerCPU time.Duration
 	for i := 0; b.Loop(); i++ {
+		if peer != nil {
+			name := fmt.Sprintf("bench%d-buildx", i)
+			dir, before := l.expensive(name, size), l.spent(b, names)
+			peerWall += timed(func() { peer(registry(b)+"/split/bench:"+name, dir) })
+			peerCPU += l.spent(b, names) - before
+		}
 		for _, number := range []int{1, 2, 4} {
 			name := fmt.Sprintf("bench%d-%d", i, number)
 			turn(number, registry(b)+"/split/bench:"+name, l.expensive(name, size))
@@ -84,8 +94,41 @@ func BenchmarkSplit(b *testing.B) {
 		b.ReportMetric(cpu[number].Seconds()/cpu[1].Seconds(), fmt.Sprintf("times-one-cpu-of-%d", number))
 		b.ReportMetric(float64(ran[number]), fmt.Sprintf("hosts-used-of-%d", number))
 	}
+	if peer != nil {
+		b.ReportMetric(wall[2].Seconds()/peerWall.Seconds(), "times-buildx-wall-of-2")
+		b.ReportMetric(cpu[2].Seconds()/peerCPU.Seconds(), "times-buildx-cpu-of-2")
+	}
 	b.ReportMetric(float64(moved)/float64(copied), "moved-times-copied")
 	b.ReportMetric(0, "ns/op")
+}
+
+// buildx returns what builds and pushes with docker buildx, which has a builder with the platforms shared out evenly among the solvers of
+// hosts. Nil: there is none on PATH.
+func (l *splitLab) buildx(b *testing.B, platforms string, hosts []string) func(ref, dir string) {
+	b.Helper()
+	program, err := exec.LookPath("buildx")
+	if err != nil {
+		return nil
+	}
+	run := func(args ...string) {
+		cmd := exec.CommandContext(b.Context(), program, args...)
+		cmd.Env = append(slices.Clone(l.env), "BUILDX_CONFIG="+filepath.Join(l.root, "buildx"))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			b.Fatalf("buildx %s: %v\n%s", strings.Join(args, " "), err, out)
+		}
+	}
+	list := strings.Split(platforms, ",")
+	each := len(list) / len(hosts)
+	for i, name := range hosts {
+		args := []string{"create", "--name", "peer", "--driver", "remote", "--node", name, "--platform", strings.Join(list[i*each:(i+1)*each], ",")}
+		if i > 0 {
+			args = append(args, "--append")
+		}
+		run(append(args, "unix://"+l.Host(name).Root()+"/run/mab/solver.sock")...)
+	}
+	return func(ref, dir string) {
+		run("build", "--builder", "peer", "--platform", platforms, "--provenance=false", "-t", ref, "--push", dir)
+	}
 }
 
 // spent is cpuTime of several hosts.

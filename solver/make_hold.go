@@ -73,7 +73,7 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 	}
 	// It never ends well, and could write none.
 	opt.CacheExports, opt.SessionPreInitialized = nil, true
-	// The history is for whole builds; each record costs several writes to disk.
+	// The history has the build that exports, which sees the same steps and ends well.
 	opt.Internal = true
 	h := &hold{
 		client: c, written: written, session: opt.SharedSession, shared: opt, solve: s,
@@ -160,7 +160,8 @@ func (h *hold) end() error {
 
 // again solves the part once more in the same session, where each step is the one that is held: nothing is run, not even without a cache.
 func (h *hold) again(opt client.SolveOpt) (*client.SolveResponse, tally, error) {
-	opt.SharedSession, opt.SessionPreInitialized, opt.Internal = h.session, true, true
+	opt.SharedSession, opt.SessionPreInitialized = h.session, true
+	opt.Internal = len(opt.Exports) == 0
 	opt.LocalMounts, opt.AllowedEntitlements, opt.Ref = h.shared.LocalMounts, h.shared.AllowedEntitlements, newRef()
 	var def llb.Definition
 	def.FromPB(h.def)
