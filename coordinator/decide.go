@@ -23,12 +23,6 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 	}
 	notes, err := r.makePlan(ctx)
 	if err != nil {
-		// One that is away may be the one that can; a run that only plans has told already.
-		for _, a := range r.absent {
-			if !r.dry {
-				r.cfg.Note(absence(a))
-			}
-		}
 		return false, err
 	}
 	r.clock.lap("plan")
@@ -41,11 +35,16 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 		t.platforms = parts[0].platforms
 		return true, nil
 	}
-	if r.cut, err = crossbuild.NewCut(r.graphs, r.divided(), r.plan.Places(r.graphs)); err != nil {
+	cut, err := crossbuild.NewCut(r.graphs, r.divided(), r.plan.Places(r.graphs))
+	if err != nil {
 		return false, err
 	}
+	// The first task may fail, and be planned anew, before the last is begun.
+	r.mu.Lock()
+	r.cut = cut
+	r.mu.Unlock()
 	for _, part := range parts {
-		part.cut = r.cut
+		part.cut = cut
 		spawn(part)
 	}
 	return false, nil

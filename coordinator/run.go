@@ -138,6 +138,9 @@ func (r *run) solveAll(ctx context.Context) error {
 	var first error
 	for _, p := range r.buildPlatforms() {
 		if first != nil {
+			if len(r.usable()) == 0 {
+				break
+			}
 			if err := r.restart(p); err != nil {
 				return err
 			}
@@ -153,7 +156,20 @@ func (r *run) solveAll(ctx context.Context) error {
 			first = err
 		}
 	}
+	if unbuildable := (*UnbuildableError)(nil); errors.As(first, &unbuildable) && !r.dry {
+		// One that is away may be the one that can; a run that only plans has told already.
+		for _, a := range r.absent {
+			r.cfg.Note(absence(a))
+		}
+	}
 	return first
+}
+
+// usable are the members that were not given up, in the order in which they are to make the plan.
+func (r *run) usable() []*member {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.DeleteFunc(leads(r.members), func(m *member) bool { return r.excluded(m.Name) })
 }
 
 // buildPlatforms are the platforms that may be BUILDPLATFORM, the best first. Its zero value is that of the node which runs the frontend.
@@ -188,7 +204,7 @@ func (r *run) solveFor(ctx context.Context) error {
 // lead has the frontend run and the plan made on the first node that does not go away meanwhile.
 func (r *run) lead(ctx context.Context, spawn func(task)) error {
 	var errs []error
-	for _, m := range leads(r.members) {
+	for _, m := range r.usable() {
 		err := r.attempt(ctx, &task{member: m, lead: true}, spawn)
 		tag := (*movedError)(nil)
 		for i := 0; i < looks && errors.As(err, &tag); i++ {
@@ -285,10 +301,8 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 	if t.cut != nil {
 		r.give(ctx, t, out, &s)
 	}
+	s.BuildPlatform = r.frontendPlatform(t)
 	if t.lead {
-		if r.buildPlatform != t.member.Info.Own {
-			s.BuildPlatform = r.buildPlatform
-		}
 		s.Decide = func(ctx context.Context, targets []solver.Target) (bool, error) {
 			return r.decide(ctx, t, targets, spawn)
 		}
@@ -297,6 +311,15 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 		return err
 	}
 	return r.collect(ctx, t, out)
+}
+
+// frontendPlatform is the BUILDPLATFORM that a task has to tell its frontend: what is tried again is for the one of the first try. Zero: it
+// has none, or that is its node's own.
+func (r *run) frontendPlatform(t *task) platforms.Platform {
+	if t.cut != nil || r.buildPlatform == t.member.Info.Own {
+		return platforms.Platform{}
+	}
+	return r.buildPlatform
 }
 
 // display is what shows the steps of a node: called by its name if there are others.
