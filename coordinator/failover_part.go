@@ -4,7 +4,6 @@ package coordinator
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -69,7 +68,7 @@ func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
 		return list
 	}
 	for _, m := range r.makings {
-		m.stale = m.stale || m.part.Node == r.plan.Portions[lost].Node
+		m.givenUp = m.givenUp || m.part.Node == r.plan.Portions[lost].Node
 	}
 	kept := r.done[:0:0]
 	for _, o := range r.done {
@@ -94,9 +93,7 @@ func (r *run) excluded(node string) bool {
 }
 
 // stale reports whether a part that it is made of is made anew. The caller holds the run's lock.
-func (o *outcome) stale() bool {
-	return slices.ContainsFunc(o.used, func(m *making) bool { return m.stale })
-}
+func (o *outcome) stale() bool { return slices.ContainsFunc(o.used, (*making).stale) }
 
 // again does a task anew which was done with a part that has become stale meanwhile.
 func (r *run) again(ctx context.Context, out *outcome) error {
@@ -105,9 +102,13 @@ func (r *run) again(ctx context.Context, out *outcome) error {
 			return err
 		}
 	}
-	list, err := r.replan(out.task.platforms)
-	if err != nil {
-		return errors.Join(&StrandedError{Platforms: out.task.platforms, err: err, stuck: err})
+	list, stuck := r.replan(out.task.platforms)
+	if stuck != nil {
+		r.mu.Lock()
+		lost := out.used[slices.IndexFunc(out.used, (*making).stale)]
+		r.mu.Unlock()
+		err := fmt.Errorf("building %s again: %s, made on %s, is not used any more", words(out.task.platforms), lost, lost.member.Name)
+		return r.fail(out.task, &StrandedError{Platforms: out.task.platforms, err: err, stuck: stuck})
 	}
 	r.performAll(ctx, r.parts(list)...)
 	return nil

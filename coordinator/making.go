@@ -31,9 +31,14 @@ type making struct {
 	took time.Duration
 	// lost has its loss be dealt with once.
 	lost sync.Once
-	// stale is a part that is made anew elsewhere, so that what holds it is to be done again. The run's lock guards it.
-	stale bool
+	// givenUp is a part that is made anew elsewhere, so that what holds it is to be done again, and needs are those that it holds itself.
+	// The run's lock guards both.
+	givenUp bool
+	needs   []*making
 }
+
+// stale reports whether the part, or one that it is made of, is made anew elsewhere. The caller holds the run's lock.
+func (m *making) stale() bool { return m.givenUp || slices.ContainsFunc(m.needs, (*making).stale) }
 
 // wait waits for the part. It fails with a PartError also if the node has gone away since.
 func (m *making) wait(ctx context.Context) error {
@@ -116,7 +121,10 @@ func (r *run) making(ctx context.Context, cut *crossbuild.Cut, at int) *making {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	part := cut.Parts[at]
-	if i := slices.IndexFunc(r.makings, func(m *making) bool { return m.part.Key == part.Key && m.part.Node == part.Node }); i >= 0 {
+	gone := r.excluded(part.Node) // Then it is not made there once more.
+	if i := slices.IndexFunc(r.makings, func(m *making) bool {
+		return m.part.Key == part.Key && m.part.Node == part.Node && (gone || !m.stale())
+	}); i >= 0 {
 		return r.makings[i]
 	}
 	m := &making{part: part, member: r.member(part.Node), done: make(chan struct{})}
@@ -141,6 +149,9 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 	for i, n := range m.part.Needs {
 		needs[i] = r.making(ctx, cut, n)
 	}
+	r.mu.Lock()
+	m.needs = needs
+	r.mu.Unlock()
 	imports := solver.NewImports()
 	definition := func(ctx context.Context) (*crossbuild.Definition, error) {
 		have := map[int]crossbuild.Import{}
@@ -208,7 +219,7 @@ func (r *run) release() error {
 func (r *run) madeParts() []made {
 	var out []made
 	for _, m := range r.makings {
-		if m.made != nil && !m.stale {
+		if m.made != nil && !m.stale() {
 			out = append(out, made{&m.part, m.member.Node, m.took, m.made.Steps, m.made.Cached, m.made.Size})
 		}
 	}

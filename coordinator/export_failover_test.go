@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package coordinator
+
+import (
+	"context"
+
+	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/platforms"
+)
+
+// FrontendPlatform is run.frontendPlatform on a node that has own.
+func FrontendPlatform(build, own platforms.Platform, cut *crossbuild.Cut) platforms.Platform {
+	m := &member{}
+	m.Info.Own = own
+	return (&run{buildPlatform: build}).frontendPlatform(&task{member: m, cut: cut})
+}
+
+// Usable are the names of run.usable.
+func Usable(farm []string, without ...Exclusion) []string {
+	r := &run{without: without, members: membersOf(farm)}
+	var out []string
+	for _, m := range r.usable() {
+		out = append(out, m.Name)
+	}
+	return out
+}
+
+func membersOf(names []string) []*member {
+	var out []*member
+	for _, name := range names {
+		out = append(out, &member{Node: nodes.Node{Entry: nodes.Entry{Name: name, URL: "ssh://" + name}}})
+	}
+	return out
+}
+
+// Chain is a build of first on node b and second on node d, of which a made what both share, and c made of that what second needs.
+type Chain struct {
+	run           *run
+	shared, apart *making
+	second        *outcome
+	cut           *crossbuild.Cut
+}
+
+// NewChain is a chain of which second is done, if done, or about to be, and whose node a was given up.
+func NewChain(request *Request, done bool) *Chain {
+	first, second := request.Platforms[0], request.Platforms[1]
+	parts := []crossbuild.Part{
+		{Node: "a", Key: "shared", Step: &crossbuild.Step{Name: "RUN shared"}},
+		{Node: "c", Key: "apart", Step: &crossbuild.Step{Name: "RUN apart"}, Needs: []int{0}, Graphs: []int{1}},
+	}
+	r := &run{
+		request: request, members: membersOf([]string{"a", "b", "c", "d"}), goOn: func(func() error) {},
+		graphs:  []*crossbuild.Graph{{Target: first}, {Target: second}},
+		without: []Exclusion{{Node: "a", Any: true, Why: "it was lost"}},
+		plan: &Plan{
+			Assignments: []Assignment{{Platform: first, Node: "b"}, {Platform: second, Node: "d"}},
+			Portions: []Portion{
+				{Kind: PortionShared, Node: "a", Platforms: request.Platforms}, {Kind: PortionPrivate, Node: "c", Platforms: request.Platforms[1:]},
+			},
+		},
+	}
+	c := &Chain{run: r, cut: &crossbuild.Cut{Parts: parts}}
+	c.shared = &making{part: parts[0], member: r.members[0], platforms: request.Platforms}
+	c.apart = &making{part: parts[1], member: r.members[2], platforms: request.Platforms[1:], needs: []*making{c.shared}}
+	r.makings = []*making{c.shared, c.apart}
+	c.second = &outcome{task: task{member: r.members[3], platforms: request.Platforms[1:]}, used: []*making{c.apart}}
+	if done {
+		r.done = []*outcome{c.second}
+	}
+	return c
+}
+
+// Spoil is run.spoil.
+func (c *Chain) Spoil(list []platforms.Platform) []platforms.Platform { return c.run.spoil(list) }
+
+// Remade reports whether a part of the cut is begun anew.
+func (c *Chain) Remade(at int) bool {
+	m := c.run.making(context.Background(), c.cut, at)
+	return m != c.shared && m != c.apart
+}
+
+// Finish ends the second task, where no node can do it again, and returns what that comes to for the build, and what it failed of.
+func (c *Chain) Finish() (build, fault error) {
+	for _, m := range c.run.members[1:] {
+		c.run.without = append(c.run.without, Exclusion{Node: m.Name, Any: true, Why: "its disk is full"})
+	}
+	c.run.spoil(c.run.request.Platforms[:1])
+	build = c.run.finish(context.Background(), c.second)
+	return build, c.run.fault()
+}
