@@ -95,12 +95,34 @@ func KeepLinks(ctx context.Context, cfg KeeperConfig) error {
 
 var errKept = errors.New("there is a keeper")
 
+// doorbell is a keeper's socket. It takes away its own alone when it is closed: another keeper may have its place by then.
+type doorbell struct {
+	net.Listener
+	path string
+	own  os.FileInfo
+}
+
+func (d doorbell) Close() error {
+	if now, err := os.Lstat(d.path); err == nil && os.SameFile(now, d.own) {
+		_ = os.Remove(d.path)
+	}
+	return d.Listener.Close()
+}
+
 // listenAsKeeper takes the place of a keeper that is gone. Should two do so at once, one of them is never asked, and ends.
 func listenAsKeeper(ctx context.Context, path string) (net.Listener, error) {
 	for {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "unix", path)
+		if err == nil {
+			l.(*net.UnixListener).SetUnlinkOnClose(false)
+			own, err := os.Lstat(path)
+			if err != nil {
+				return nil, errors.Join(err, l.Close())
+			}
+			return doorbell{l, path, own}, nil
+		}
 		if !errors.Is(err, syscall.EADDRINUSE) {
-			return l, err
+			return nil, err
 		}
 		conn, dialing := (&net.Dialer{}).DialContext(ctx, "unix", path)
 		if dialing == nil {
@@ -277,6 +299,9 @@ func (k *keeper) learn(ctx context.Context, e errand) {
 		k.mu.Lock()
 		defer k.mu.Unlock()
 		kept.link, kept.door, kept.busy, kept.asked = l, door, false, time.Now()
+		if l != nil && ctx.Err() != nil {
+			return l.Close() // All others have ended.
+		}
 		return nil
 	})
 }

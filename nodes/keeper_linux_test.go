@@ -407,6 +407,44 @@ func TestKeeperEnds(t *testing.T) {
 	k.eventually("the server has no connection", func() bool { return len(k.sessions()) == 0 })
 }
 
+// TestKeeperThatWasReplaced needs no server: of two keepers that began at once one is never asked, and ends before the other.
+func TestKeeperThatWasReplaced(t *testing.T) {
+	dir, err := os.MkdirTemp("", "keep") // The path of a socket must be short.
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "links")
+	begin := func() (end func()) {
+		r, w := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		var group errgroup.Group
+		group.Go(func() error { return nodes.KeepLinks(ctx, nodes.KeeperConfig{Socket: socket, Wanted: r}) })
+		k := &keeping{T: t}
+		k.eventually("it listens", func() bool { _, err := os.Stat(socket); return err == nil })
+		return func() {
+			cancel()
+			if err := errors.Join(group.Wait(), w.Close()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	endFirst := begin()
+	// The second took it for the socket of one that is gone.
+	if err := os.Remove(socket); err != nil {
+		t.Fatal(err)
+	}
+	endSecond := begin()
+	endFirst()
+	if _, err := os.Stat(socket); err != nil {
+		t.Errorf("it took away the socket of the one that is asked: %v", err)
+	}
+	endSecond()
+	if _, err := os.Stat(socket); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("its own socket is left: %v", err)
+	}
+}
+
 // hangUp ends the server's connections.
 func (k *keeping) hangUp() {
 	k.Helper()
