@@ -58,8 +58,10 @@ func (p *planner) seat(w *wanted) placement {
 	}
 	p.offers = p.offers[:0]
 	for k := range p.sites {
-		if o, ok := p.offer(w, k); ok {
-			p.offers = append(p.offers, o)
+		// Most platforms have no private portion, and many offers are made: each is written once, where it stays.
+		p.offers = append(p.offers, offer{})
+		if !p.offer(w, k, &p.offers[len(p.offers)-1]) {
+			p.offers = p.offers[:len(p.offers)-1]
 		}
 	}
 	if len(p.offers) == 0 {
@@ -68,36 +70,35 @@ func (p *planner) seat(w *wanted) placement {
 	return p.placement(w, p.choose())
 }
 
-// offer is what w comes to on a site; false if that cannot or may not have it.
-func (p *planner) offer(w *wanted, at int) (offer, bool) {
+// offer finds what w comes to on a site; false if that cannot or may not have it.
+func (p *planner) offer(w *wanted, at int, o *offer) bool {
 	s := &p.sites[at]
 	arrival := 0.0
 	if w.whole.waits {
 		arrival = p.shared.arrival(s)
 	}
-	o := p.offered(w, &w.whole, at, arrival)
+	can := p.offered(w, &w.whole, at, arrival, o)
 	private := w.private
 	if private == nil || private.at.site == nil || private.at.site == s {
-		return o, o.site != nil
+		return can
 	}
-	apart := p.offered(w, &w.rest, at, max(arrival, private.arrival(s)))
-	apart.apart = true
-	switch {
-	case apart.site == nil:
-	case o.site == nil, !s.builds, private.standing != nil, apart.late*clearly < o.late:
-		return apart, true
+	var apart offer
+	if p.offered(w, &w.rest, at, max(arrival, private.arrival(s)), &apart) &&
+		(!can || !s.builds || private.standing != nil || apart.late*clearly < o.late) {
+		*o, can = apart, true
+		o.apart = true
 	}
-	return o, o.site != nil
+	return can
 }
 
-// offered is what a form of w comes to on a site, which has what it waits for at a time. Without a site it cannot have it.
-func (p *planner) offered(w *wanted, f *form, at int, arrival float64) offer {
+// offered finds what a form of w comes to on a site, which has what it waits for at a time; false if it cannot have it.
+func (p *planner) offered(w *wanted, f *form, at int, arrival float64, o *offer) bool {
 	if f.seconds[at] == 0 {
-		return offer{}
+		return false
 	}
 	s := &p.sites[at]
-	strategy := p.strategy(f, s)
-	o := offer{site: s, strategy: strategy, seconds: p.onto(w, f, s, f.seconds[at], strategy), crowd: s.crowd(), arrival: arrival}
+	o.site, o.strategy, o.arrival, o.crowd = s, p.strategy(f, s), arrival, s.crowd()
+	o.seconds = p.onto(w, f, s, f.seconds[at], o.strategy)
 	if w.whole.waits && p.shared.standing == nil && p.shared.at.site == s {
 		o.crowd -= 1 / float64(len(s.free)) // By then that is done.
 	}
@@ -112,7 +113,7 @@ func (p *planner) offered(w *wanted, f *form, at int, arrival float64) offer {
 		o.finish = max(o.finish, needs)
 	}
 	o.late = o.finish - p.base
-	return o
+	return true
 }
 
 // onto is what a form of w takes on a site, which may have its cache or have to be sent its context first.
@@ -174,7 +175,7 @@ func (o *offer) compare(other *offer) int {
 		cmp.Compare(o.crowd, other.crowd),
 		cmp.Compare(other.site.node.Info.Machine.CPUs, o.site.node.Info.Machine.CPUs),
 		cmp.Compare(o.arrival, other.arrival),
-		cmp.Compare(o.site.away(), other.site.away()),
+		cmp.Compare(o.site.away, other.site.away),
 		cmp.Compare(o.site.rank, other.site.rank),
 	)
 }

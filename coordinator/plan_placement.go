@@ -129,8 +129,8 @@ func (p *planner) better(w *wanted, c, next *offer) string {
 	if w.warmed(c.site) {
 		here += ", which built it last"
 	}
-	if notes := next.site.notes(); len(notes) > 0 {
-		there += " (" + strings.Join(notes, ", ") + ")"
+	if notes := next.site.notes(); notes != "" {
+		there += " (" + notes + ")"
 	}
 	return fmt.Sprintf("expected %s %s, %s on %s", duration(c.finish), here, duration(next.finish), there)
 }
@@ -155,7 +155,7 @@ func (p *planner) state(w *wanted, s *site) string {
 	if w.warmed(s) {
 		out += ", built this last"
 	}
-	if s.full() {
+	if s.full {
 		out += ", though its disk is nearly full"
 	}
 	return out
@@ -166,8 +166,11 @@ func (w *wanted) warmed(s *site) bool {
 	return w.endpoint == s.endpoint
 }
 
-// notes are what speaks against a site.
-func (s *site) notes() []string {
+// notes are what speaks against a site, as a list in words. Many platforms ask, and few change it.
+func (s *site) notes() string {
+	if s.noted == s.own+1 {
+		return s.note
+	}
 	var out []string
 	if s.busy > 0 {
 		out = append(out, count(s.busy, "build")+" running")
@@ -175,10 +178,11 @@ func (s *site) notes() []string {
 	if s.own > 0 {
 		out = append(out, count(s.own, "platform")+" of this build")
 	}
-	if s.full() {
+	if s.full {
 		out = append(out, "disk nearly full")
 	}
-	return out
+	s.note, s.noted = strings.Join(out, ", "), s.own+1
+	return s.note
 }
 
 // worse tells what speaks against an offer beside the one that was chosen.
@@ -186,8 +190,8 @@ func (p *planner) worse(w *wanted, o, chosen *offer) string {
 	if tier(o.strategy) > tier(chosen.strategy) {
 		return "it would be " + o.strategy.String()
 	}
-	if notes := o.site.notes(); len(notes) > 0 {
-		return strings.Join(notes, ", ")
+	if notes := o.site.notes(); notes != "" {
+		return notes
 	}
 	switch {
 	case w.warmed(chosen.site):

@@ -65,14 +65,14 @@ func (o *portion) arrival(s *site) float64 {
 	}
 	out := o.at.finish + partSeconds
 	for _, end := range []*site{from, s} {
-		if end.away() > 0 {
+		if end.away > 0 {
 			out += roundTrips * max(end.node.Info.Latency, 0)
 		}
 	}
-	if from.away() > 0 && from.node.Info.Down > 0 {
+	if from.away > 0 && from.node.Info.Down > 0 {
 		out += o.bytes / from.node.Info.Down
 	}
-	if s.away() > 0 && s.node.Info.Up > 0 {
+	if s.away > 0 && s.node.Info.Up > 0 {
 		out += o.bytes / s.node.Info.Up
 	}
 	return out

@@ -38,8 +38,14 @@ type site struct {
 	next float64
 	// busy is how many platforms of other builds it has, and own how many of this one.
 	busy, own int
+	// note is what notes said last, when there were noted-1 of this build; zero: never.
+	note  string
+	noted int
 	// rank orders sites that are equal.
 	rank uint64
+	// away is 0 for this machine, and 1 for others; full is whether the node's disk is nearly so. One that says nothing of its disk has room.
+	away int
+	full bool
 	// without are the exclusions that name it.
 	without []Exclusion
 	// measured is what the history knows of it, as measurement finds it. Nil: none.
@@ -48,6 +54,11 @@ type site struct {
 
 func newSite(n *nodes.Node, s *Situation) site {
 	out := site{node: n, busy: max(n.Info.Running, s.Claimed[n.Name], 0), free: make([]float64, slots(n))}
+	if n.URL != nodes.Local {
+		out.away = 1
+	}
+	m := &n.Info.Machine
+	out.full = m.Free < scarce && (m.Free > 0 || m.Disk > 0)
 	if s.Seed != 0 {
 		sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(n.Name), s.Seed))
 		out.rank = binary.BigEndian.Uint64(sum[:])
@@ -108,7 +119,7 @@ func (s *site) crowd() float64 { return float64(s.busy+s.own) / float64(len(s.fr
 
 // busyFor is for how long a build that takes so many seconds occupies a slot, among so many others for each slot.
 func (s *site) busyFor(seconds, crowd float64) float64 {
-	if s.full() {
+	if s.full {
 		seconds *= scarcity
 	}
 	return seconds * (1 + crowding*min(1, crowd))
@@ -124,24 +135,10 @@ func (s *site) take(finish float64) {
 // vacant is how many of its slots are free.
 func (s *site) vacant() int { return max(0, len(s.free)-s.busy-s.own) }
 
-// full reports whether the node's disk is nearly so. A node that says nothing of its disk has room.
-func (s *site) full() bool {
-	m := s.node.Info.Machine
-	return m.Free < scarce && (m.Free > 0 || m.Disk > 0)
-}
-
-// away is 0 for this machine, and 1 for others.
-func (s *site) away() int {
-	if s.node.URL == nodes.Local {
-		return 0
-	}
-	return 1
-}
-
 // start is how many seconds pass until the node has what it needs, beyond what a local one takes. The context, which has so many bytes, is
 // sent once.
 func (s *site) start(context float64) float64 {
-	if s.away() == 0 {
+	if s.away == 0 {
 		return 0
 	}
 	wait := roundTrips * max(s.node.Info.Latency, 0)

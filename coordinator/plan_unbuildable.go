@@ -72,7 +72,7 @@ func (p *planner) unbuildable(w *wanted) Unbuildable {
 	for i := range p.sites {
 		s := &p.sites[i]
 		r := p.refuse(w, s)
-		if len(r.lacks) > 0 && (lacks == nil || s.away() == 0) {
+		if len(r.lacks) > 0 && (lacks == nil || s.away == 0) {
 			lacks = r.lacks
 		}
 		at := slices.IndexFunc(list, func(o refusal) bool { return o.reason == r.reason && o.mend == r.mend && o.excluded == r.excluded })

@@ -83,9 +83,9 @@ func (i Info) Trouble(p platforms.Platform) (problem, mend string) {
 }
 
 func (i Info) find(p platforms.Platform, how emulation.How) (emulation.Support, bool) {
-	for _, s := range i.Survey {
-		if s.How == how && s.Platform.Covers(p) {
-			return s, true
+	for k := range i.Survey {
+		if s := &i.Survey[k]; s.How == how && s.Platform.Covers(p) {
+			return *s, true
 		}
 	}
 	return emulation.Support{}, false
