@@ -62,7 +62,7 @@ func (r *run) able(t task) bool {
 // platforms of one index do not hold different results of one step. It returns list with those that were done. The caller holds the lock.
 func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
 	lost := slices.IndexFunc(r.plan.Portions, func(p Portion) bool {
-		return p.Kind == PortionShared && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
+		return p.shared() && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
 	})
 	if lost < 0 {
 		return list
@@ -135,10 +135,10 @@ func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 	}
 	out.Portions = nil
 	for _, old := range p.Portions {
-		gone := old.Kind == PortionShared && without(old.Node)
-		if !gone && !slices.ContainsFunc(again.Portions, old.replacedBy) && !old.privateOf(again.Assignments) {
-			out.Portions = append(out.Portions, old)
+		if slices.ContainsFunc(again.Portions, old.replacedBy) || old.privateOf(again.Assignments) || old.shared() && without(old.Node) {
+			continue
 		}
+		out.Portions = append(out.Portions, old)
 	}
 	out.Portions = append(out.Portions, again.Portions...)
 	return &out
@@ -147,9 +147,8 @@ func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 // keepShared has what platforms share still be made apart, on the node that makes it for the first of list, if that is how it was planned
 // and the plan of list alone does not need it so: those that are under way will.
 func (p *Plan) keepShared(before *Plan, list []Assignment) {
-	shared := func(p Portion) bool { return p.Kind == PortionShared }
-	was := slices.IndexFunc(before.Portions, shared)
-	if was < 0 || slices.ContainsFunc(p.Portions, shared) {
+	was := slices.IndexFunc(before.Portions, Portion.shared)
+	if was < 0 || slices.ContainsFunc(p.Portions, Portion.shared) {
 		return
 	}
 	portion := before.Portions[was]
@@ -166,3 +165,5 @@ func (p Portion) replacedBy(other Portion) bool {
 func (p Portion) privateOf(list []Assignment) bool {
 	return p.Kind == PortionPrivate && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
 }
+
+func (p Portion) shared() bool { return p.Kind == PortionShared }
