@@ -43,7 +43,8 @@ type errand struct {
 	Wanted *wanted `json:"wanted,omitempty"`
 }
 
-// wanted is all that a keeper needs to make a link. It holds no secret: keys stay in their files and agents.
+// wanted is all that a keeper needs to make a link. Keys for it stay in their files and agents; what the solver is told may hold keys of registries,
+// and stays in memory.
 type wanted struct {
 	Entry  Entry             `json:"entry"`
 	Config keepable          `json:"config"`
