@@ -25,11 +25,12 @@ import (
 type givenFrontend struct{ frontend.Frontend }
 
 // Solve is BuildKit's.
-func (f givenFrontend) Solve(ctx context.Context, bridge frontend.FrontendLLBBridge, exec executor.Executor, opts map[string]string,
+func (f givenFrontend) Solve( //nolint:revive // the arguments are those of BuildKit's interface
+	ctx context.Context, bridge frontend.FrontendLLBBridge, exec executor.Executor, opts map[string]string,
 	inputs map[string]*pb.Definition, session string, sessions *session.Manager,
 ) (*frontend.Result, error) {
 	if text := opts[givenKey]; text != "" {
-		return solveGiven(ctx, bridge, text, opts, inputs, session)
+		return frontendRequest{bridge, opts, inputs, session}.solveGiven(ctx, text)
 	}
 	seen := &observedBridge{FrontendLLBBridge: bridge}
 	res, err := f.Frontend.Solve(ctx, seen, exec, opts, inputs, session, sessions)
@@ -39,34 +40,42 @@ func (f givenFrontend) Solve(ctx context.Context, bridge frontend.FrontendLLBBri
 	return res, seen.note(res)
 }
 
+// frontendRequest is what a frontend is asked, and whom it may ask.
+type frontendRequest struct {
+	bridge  frontend.FrontendLLBBridge
+	opts    map[string]string
+	inputs  map[string]*pb.Definition
+	session string
+}
+
 // solveGiven answers as a frontend would have. BuildKit's provenance tells of opts and inputs as they are afterwards.
-func solveGiven(ctx context.Context, bridge frontend.FrontendLLBBridge, text string, opts map[string]string, inputs map[string]*pb.Definition, session string) (*frontend.Result, error) {
+func (r frontendRequest) solveGiven(ctx context.Context, text string) (*frontend.Result, error) {
 	var f form
 	if err := json.Unmarshal([]byte(text), &f); err != nil {
 		return nil, fmt.Errorf("reading the form of the build: %w", err)
 	}
-	caches, err := cacheImports(opts)
+	caches, err := cacheImports(r.opts)
 	if err != nil {
 		return nil, err
 	}
-	given := maps.Clone(inputs)
-	maps.DeleteFunc(inputs, func(name string, _ *pb.Definition) bool { return strings.HasPrefix(name, givenKey+"/") })
-	delete(opts, givenKey)
+	given := maps.Clone(r.inputs)
+	maps.DeleteFunc(r.inputs, func(name string, _ *pb.Definition) bool { return strings.HasPrefix(name, givenKey+"/") })
+	delete(r.opts, givenKey)
 	if f.Notes != "" {
-		opts[notesKey] = f.Notes
+		r.opts[notesKey] = f.Notes
 	}
 	if f.Syntax != nil {
-		return handOn(ctx, bridge, f, opts, given, session)
+		return r.handOn(ctx, f, given)
 	}
 	res, err := formed(f, func(input string, target bool) (solver.ResultProxy, error) {
-		request := frontend.SolveRequest{Definition: given[input]}
-		if len(request.Definition.GetDef()) == 0 {
+		ask := frontend.SolveRequest{Definition: given[input]}
+		if len(ask.Definition.GetDef()) == 0 {
 			return nil, nil
 		}
 		if target {
-			request.CacheImports = caches
+			ask.CacheImports = caches
 		}
-		res, err := bridge.Solve(ctx, request, session)
+		res, err := r.bridge.Solve(ctx, ask, r.session)
 		if err != nil {
 			return nil, err
 		}
@@ -80,16 +89,16 @@ func solveGiven(ctx context.Context, bridge frontend.FrontendLLBBridge, text str
 }
 
 // handOn has another frontend be the one, as BuildKit's does that finds a syntax line.
-func handOn(ctx context.Context, bridge frontend.FrontendLLBBridge, f form, opts map[string]string, given map[string]*pb.Definition, session string) (*frontend.Result, error) {
-	opts["cmdline"], opts["source"] = f.Syntax.Cmdline, f.Syntax.Source
+func (r frontendRequest) handOn(ctx context.Context, f form, given map[string]*pb.Definition) (*frontend.Result, error) {
+	r.opts["cmdline"], r.opts["source"] = f.Syntax.Cmdline, f.Syntax.Source
 	f.Syntax = nil
 	text, err := json.Marshal(f)
 	if err != nil {
 		return nil, fmt.Errorf("writing down the form of the build: %w", err)
 	}
-	inner := maps.Clone(opts)
+	inner := maps.Clone(r.opts)
 	inner[givenKey] = string(text)
-	return bridge.Solve(ctx, frontend.SolveRequest{Frontend: gatewayFrontend, FrontendOpt: inner, FrontendInputs: given}, session)
+	return r.bridge.Solve(ctx, frontend.SolveRequest{Frontend: gatewayFrontend, FrontendOpt: inner, FrontendInputs: given}, r.session)
 }
 
 // observedBridge sees what a frontend asks BuildKit for, as BuildKit's own provenance does
@@ -130,9 +139,10 @@ func (b *observedBridge) Solve(ctx context.Context, req frontend.SolveRequest, s
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if req.Frontend == gatewayFrontend {
+	switch req.Frontend {
+	case gatewayFrontend:
 		b.notes.Syntax = &syntax{Source: req.FrontendOpt["source"], Cmdline: req.FrontendOpt["cmdline"]}
-	} else if req.Frontend == "" {
+	case "":
 		b.solved = append(b.solved, out)
 	}
 	return out, nil

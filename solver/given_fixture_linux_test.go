@@ -56,7 +56,7 @@ func kitchen(t *testing.T, dockerfile string) string {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{"Dockerfile": []byte(dockerfile), "busybox": program, "file": []byte("of the context\n")} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil { //nolint:gosec // programs are executable
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -59,7 +59,7 @@ func (c *Client) watch(ctx context.Context, ref string) error {
 		<-ctx.Done()
 	}
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // whoever ended ctx knows
 	}
 	return fmt.Errorf("%w: %w", errOver, err)
 }
