@@ -3,6 +3,7 @@
 package solver
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -132,7 +133,7 @@ func (r *importReader) ReadAt(p []byte, off int64) (int, error) {
 		return 0, io.EOF
 	} else if int64(len(p)) > rest {
 		n, err := r.ReadAt(p[:rest], off)
-		return n, errors.Join(err, io.EOF)
+		return n, cmp.Or(err, io.EOF) // itself: readers compare it
 	}
 	if r.blob.text != nil {
 		return copy(p, r.blob.text[off:]), nil
@@ -174,13 +175,10 @@ func (r *importReader) read(p []byte, off int64) (int, error) {
 			return n, nil
 		}
 		r.stream.stop()
-		// What was read of a damaged blob cannot be taken back, whoever gives the rest.
+		// What was read of a damaged blob cannot be taken back, whoever gives the rest. That a stream ended between two requests says little
+		// of what is to be had now.
 		if r.stream = nil; r.ctx.Err() != nil || len(r.from) == 0 || errors.Is(err, errDamaged) {
-			return n, r.imports.fail(r.ctx, fmt.Errorf("fetching %s: %w", r.blob.Digest, err))
-		}
-		// A stream that ended between two requests says little of what is to be had now.
-		if n > 0 {
-			return n, nil
+			return 0, r.imports.fail(r.ctx, fmt.Errorf("fetching %s: %w", r.blob.Digest, err))
 		}
 	}
 	return r.open(p, off)

@@ -18,6 +18,7 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/moby/buildkit/client/llb"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -196,6 +197,20 @@ func TestImportsAtOnce(t *testing.T) {
 	}
 	if got := imports.Bytes(); got != 2*made.Size {
 		t.Errorf("%d bytes moved, of twice %d", got, made.Size)
+	}
+	for _, d := range append(made.Layers(), made.Image.Digest) {
+		at, err := imports.Store().ReaderAt(t.Context(), ocispec.Descriptor{Digest: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		// It asks for more than there is, and compares the error with io.EOF.
+		text, err := io.ReadAll(io.NewSectionReader(at, 0, 1<<62))
+		if err != nil || digest.FromBytes(text) != d {
+			t.Errorf("%d bytes of %s, %v", len(text), d, err)
+		}
+		if err := at.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 	// One that is not read to its end.
 	at, err := imports.Store().ReaderAt(t.Context(), ocispec.Descriptor{Digest: made.Layers()[0]})
