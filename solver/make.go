@@ -10,6 +10,7 @@ import (
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
@@ -109,15 +110,33 @@ func (h *hold) make(m Make) (*Made, error) {
 	return out, nil
 }
 
-// definition is what a part is made by, in the session that it is made in.
+// errLeft is a solver that is gone: BuildKit's client does not tell who waits in the middle of a build.
+var errLeft = status.Error(codes.Unavailable, "the solver ended the session")
+
+// definition is what a part is made by, in the session that it is made in. It is not waited for by a solver that is gone.
 func (h *hold) definition(ctx context.Context, m Make) (*pb.Definition, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var watching errgroup.Group
+	defer func() { _ = watching.Wait() }()
+	defer cancel(nil)
+	watching.Go(func() error {
+		select {
+		case <-h.lost:
+			cancel(errLeft)
+		case <-ctx.Done():
+		}
+		return nil
+	})
 	def, err := m.Definition(ctx)
-	if err != nil {
-		return nil, err
+	switch {
+	case errors.Is(context.Cause(ctx), errLeft):
+		return nil, errLeft
+	case err != nil:
+		return nil, &stopError{err}
 	}
 	def, err = crossbuild.ForSession(def, h.session.ID())
 	if err != nil {
-		return nil, fmt.Errorf("reading a part of the build: %w", err)
+		return nil, &stopError{fmt.Errorf("reading a part of the build: %w", err)}
 	}
 	return def, nil
 }
@@ -126,8 +145,9 @@ func (h *hold) definition(ctx context.Context, m Make) (*pb.Definition, error) {
 func (h *hold) keep(ctx context.Context, gw gateway.Client, m Make) error {
 	def, err := h.definition(ctx, m)
 	if err != nil {
-		return &stopError{err}
+		return err
 	}
+	h.solve.evidence.given([]Target{{Definition: def}}, nil)
 	imports, err := cacheImports(gw.BuildOpts().Opts)
 	if err != nil {
 		return err
@@ -142,6 +162,6 @@ func (h *hold) keep(ctx context.Context, gw gateway.Client, m Make) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	case <-h.lost:
-		return status.Error(codes.Unavailable, "the solver ended the session")
+		return errLeft
 	}
 }

@@ -30,7 +30,7 @@ type hold struct {
 	def    *pb.Definition
 	ref    gateway.Reference
 	solved chan struct{}
-	// lost is closed when the solver has left the session: BuildKit's client does not tell who waits in the middle of a build.
+	// lost is closed when the solver has left the session.
 	lost chan struct{}
 
 	// during ends with the hold: what is read of the part ends then.
