@@ -21,6 +21,7 @@ import (
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
+	"golang.org/x/sys/unix"
 
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/sandbox"
@@ -37,10 +38,20 @@ type maker struct {
 // kill ends it at once, as a crash would.
 func (d *maker) kill() { _ = d.cmd.Process.Kill() }
 
+// memory is a directory for what need not outlast the test: a solver waits for the disk each time that it ends. Empty: that of all other files.
+func memory() string {
+	const dir, enough = "/dev/shm", 2 << 30 // bytes
+	var fs unix.Statfs_t
+	if err := unix.Statfs(dir, &fs); err != nil || fs.Flags&unix.ST_NOEXEC != 0 || fs.Bavail*uint64(fs.Bsize) < enough {
+		return ""
+	}
+	return dir
+}
+
 // serveMaker starts a solver that ends with the test.
 func serveMaker(t testing.TB) *maker {
 	t.Helper()
-	root, err := os.MkdirTemp("", "mab-make-")
+	root, err := os.MkdirTemp(memory(), "mab-make-")
 	if err != nil {
 		t.Fatal(err)
 	}
