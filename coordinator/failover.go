@@ -148,6 +148,7 @@ func (r *run) crashed(t task, failure *solver.Failure, err error) []Exclusion {
 func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	done, spoiled := r.done, r.spoiled
 	list = r.spoil(list)
 	s := r.situation(nil)
 	if r.division != nil {
@@ -170,6 +171,7 @@ func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 	s.Standing = r.plan.Portions
 	again, err := NewPlan(s)
 	if err != nil {
+		r.done, r.spoiled = done, spoiled // Nothing takes their place.
 		return nil, err
 	}
 	plan := r.plan.with(again, r.excluded)

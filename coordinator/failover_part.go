@@ -39,6 +39,7 @@ func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error 
 	}
 	m.lost.Do(func() {
 		r.exclude(out...)
+		r.giveUp(m)
 		r.say(fmt.Sprintf("%s does not make %s, because %s", m.member.Name, m, out[0].Why))
 	})
 	list, stuck := r.replan(t.platforms)
@@ -58,17 +59,25 @@ func (r *run) able(t task) bool {
 	})
 }
 
+// giveUp has a part, and what else its node made of the same portion, be made anew.
+func (r *run) giveUp(m *making) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, other := range r.makings {
+		if other.part.Node == m.part.Node && r.onlyFor(&other.part) == r.onlyFor(&m.part) {
+			other.givenUp = true
+		}
+	}
+}
+
 // spoil has what platforms share be made anew for all of them, if the node that made it is not used any more and one of list needs it: two
 // platforms of one index do not hold different results of one step. It returns list with those that were done. The caller holds the lock.
 func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
 	lost := slices.IndexFunc(r.plan.Portions, func(p Portion) bool {
 		return p.shared() && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
 	})
-	if lost < 0 {
-		return list
-	}
 	for _, m := range r.makings {
-		m.givenUp = m.givenUp || m.part.Node == r.plan.Portions[lost].Node
+		m.givenUp = m.givenUp || lost >= 0 && m.part.Node == r.plan.Portions[lost].Node
 	}
 	kept := r.done[:0:0]
 	for _, o := range r.done {

@@ -33,7 +33,7 @@ type Make struct {
 	Definition func(ctx context.Context) (*pb.Definition, error)
 	// Imports are as in Solve.
 	Imports *Imports
-	// Materials has the solver be asked what the part was made from.
+	// Materials has the solver be asked what the part was made from, if the request wants provenance.
 	Materials bool
 }
 
@@ -89,7 +89,7 @@ func (h *hold) make(m Make) (*Made, error) {
 	case <-h.over:
 		return nil, h.ended()
 	}
-	answer, count, err := h.export(m.Materials)
+	answer, count, err := h.export(m.Materials && h.attested)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (h *hold) make(m Make) (*Made, error) {
 }
 
 // errLeft is a solver that is gone: BuildKit's client does not tell who waits in the middle of a build.
-var errLeft = status.Error(codes.Unavailable, "the solver ended the session")
+var errLeft = status.Error(codes.Unavailable, "the solver ended the session") //nolint:gochecknoglobals // an error, as gRPC makes them
 
 // definition is what a part is made by, in the session that it is made in. It is not waited for by a solver that is gone.
 func (h *hold) definition(ctx context.Context, m Make) (*pb.Definition, error) {

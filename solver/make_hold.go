@@ -25,6 +25,8 @@ type hold struct {
 	// shared is what other builds in the session take from the first.
 	shared client.SolveOpt
 	solve  *Solve
+	// attested is whether the build has provenance.
+	attested bool
 
 	// def and ref are the part, once solved is closed.
 	def    *pb.Definition
@@ -65,6 +67,7 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, attested := opt.FrontendAttrs["attest:provenance"]
 	// What is said of the frontend and of the result is none of the part's business.
 	opt.FrontendAttrs, opt.Exports = map[string]string{}, nil
 	opt.CacheExports = written
@@ -76,7 +79,7 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 	// The history has the build that exports, which sees the same steps and ends well.
 	opt.Internal = true
 	h := &hold{
-		client: c, written: written, session: opt.SharedSession, shared: opt, solve: s,
+		client: c, written: written, session: opt.SharedSession, shared: opt, solve: s, attested: attested,
 		solved: make(chan struct{}), lost: make(chan struct{}), over: make(chan struct{}),
 	}
 	h.during, h.cancel = context.WithCancel(ctx)
