@@ -15,6 +15,8 @@ const (
 	noise = 1.05
 	// warmth is what is left to do where the cache is, and steadiness where even that did nothing the last time.
 	warmth, steadiness = 0.5, 0.25
+	// moving is how many seconds are to be won by leaving a cache: times are not known so exactly, and most builds find most in it.
+	moving = 1.0
 )
 
 // offer is what a platform or a portion comes to on a site.
@@ -27,8 +29,8 @@ type offer struct {
 	crowd, arrival float64
 	// idle is that it needs no slot: it only puts together what comes from elsewhere.
 	idle bool
-	// apart is that its private portion is done elsewhere.
-	apart bool
+	// apart is that its private portion is done elsewhere, and warm that the site has the cache of the last build, and no other builds to do.
+	apart, warm bool
 }
 
 // place gives a platform to a site, and its private portion to another if it is to be done apart; to none if none can have it.
@@ -97,7 +99,7 @@ func (p *planner) offered(w *wanted, f *form, at int, arrival float64, o *offer)
 		return false
 	}
 	s := &p.sites[at]
-	o.site, o.strategy, o.arrival, o.crowd = s, p.strategy(f, s), arrival, s.crowd()
+	o.site, o.strategy, o.arrival, o.crowd, o.warm = s, p.strategy(f, s), arrival, s.crowd(), s.busy == 0 && w.warmed(s)
 	o.seconds = p.onto(w, f, s, f.seconds[at], o.strategy)
 	if w.whole.waits && p.shared.standing == nil && p.shared.at.site == s {
 		o.crowd -= 1 / float64(len(s.free)) // By then that is done.
@@ -157,7 +159,7 @@ func (p *planner) earliest(t int) int {
 	}
 	for i := range p.offers {
 		o := &p.offers[i]
-		if tier(o.strategy) != t || o.late > least*noise {
+		if tier(o.strategy) != t || o.late > least*noise && (!o.warm || o.late > least+moving) {
 			continue
 		}
 		if c := o.compare(&p.offers[best]); c < 0 || c == 0 && i < best {
@@ -167,9 +169,15 @@ func (p *planner) earliest(t int) int {
 	return best
 }
 
-// compare orders offers that are done at about the same time: by strategy, by what else there is to do, by how many CPUs there are for
+// compare orders offers that are done at about the same time: where the cache is, by strategy, by what else there is to do, by how many CPUs there are for
 // steps that use several, and this machine before others.
 func (o *offer) compare(other *offer) int {
+	if o.warm != other.warm {
+		if o.warm {
+			return -1
+		}
+		return 1
+	}
 	return cmp.Or(
 		cmp.Compare(o.strategy, other.strategy),
 		cmp.Compare(o.crowd, other.crowd),

@@ -16,8 +16,9 @@ func (r *run) solveAll(ctx context.Context) error {
 	var first error
 	for _, p := range r.buildPlatforms() {
 		if first != nil {
-			if len(r.usable()) == 0 {
-				break
+			native := func(m *member) bool { return m.Info.Native(p) }
+			if !slices.ContainsFunc(r.usable(), native) {
+				continue
 			}
 			if err := r.restart(p); err != nil {
 				return err
