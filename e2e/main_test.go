@@ -135,7 +135,7 @@ func newLab(t testing.TB) *lab {
 		t.Fatal(err)
 	}
 	l := &lab{t: t, root: root, program: []string{mabBinary}, dir: t.TempDir()}
-	l.env = append(os.Environ(), "MAB_ROOT="+root, "MAB_RUNTIME_DIR="+root, "BUILDKIT_PROGRESS=plain", "MAB_NODES=", "MAB_NODES_FILE=")
+	l.env = append(os.Environ(), "MAB_ROOT="+root, "MAB_RUNTIME_DIR="+root, "BUILDKIT_PROGRESS=plain", "MAB_NODES=", "MAB_NODES_FILE=", "MAB_LINK_PERSIST=0")
 	t.Cleanup(func() {
 		if out := l.mab("serve", "--stop"); out.code != 0 {
 			t.Errorf("stopping the solver: %s", out.stderr)
