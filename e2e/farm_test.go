@@ -45,9 +45,7 @@ func newFarmLab(t testing.TB, hosts ...farm.HostConfig) *farmLab {
 			t.Error(err)
 		}
 	})
-	l.env = append(l.env, "HOME="+f.Home(), "MAB_NODES=", "MAB_NODES_FILE="+filepath.Join(l.root, "nodes.toml"), "SSH_AUTH_SOCK=",
-		// What a build leaves on a host is looked at at once.
-		"MAB_LINK_PERSIST=0")
+	l.env = append(l.env, "HOME="+f.Home(), "MAB_NODES=", "MAB_NODES_FILE="+filepath.Join(l.root, "nodes.toml"), "SSH_AUTH_SOCK=")
 	return &farmLab{l, f}
 }
 
