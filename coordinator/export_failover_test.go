@@ -4,6 +4,7 @@ package coordinator
 
 import (
 	"context"
+	"errors"
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/nodes"
@@ -47,13 +48,14 @@ type Chain struct {
 func NewChain(request *Request, done bool) *Chain {
 	first, second := request.Platforms[0], request.Platforms[1]
 	parts := []crossbuild.Part{
-		{Node: "a", Key: "shared", Step: &crossbuild.Step{Name: "RUN shared"}},
+		{Node: "a", Key: "shared", Step: &crossbuild.Step{Name: "RUN shared", Identity: "shared"}, Graphs: []int{0, 1}},
 		{Node: "c", Key: "apart", Step: &crossbuild.Step{Name: "RUN apart"}, Needs: []int{0}, Graphs: []int{1}},
 	}
 	r := &run{
 		request: request, members: membersOf([]string{"a", "b", "c", "d"}), goOn: func(func() error) {},
-		graphs:  []*crossbuild.Graph{{Target: first}, {Target: second}},
-		without: []Exclusion{{Node: "a", Any: true, Why: "it was lost"}},
+		graphs:   []*crossbuild.Graph{{Target: first}, {Target: second}},
+		division: &crossbuild.Division{Shared: &crossbuild.Graph{Steps: []crossbuild.Step{*parts[0].Step}}, Private: make([]*crossbuild.Graph, 2)},
+		without:  []Exclusion{{Node: "a", Any: true, Why: "it was lost"}},
 		plan: &Plan{
 			Assignments: []Assignment{{Platform: first, Node: "b"}, {Platform: second, Node: "d"}},
 			Portions: []Portion{
@@ -79,6 +81,29 @@ func (c *Chain) Spoil(list []platforms.Platform) []platforms.Platform { return c
 func (c *Chain) Remade(at int) bool {
 	m := c.run.making(context.Background(), c.cut, at)
 	return m != c.shared && m != c.apart
+}
+
+// Fail has the shared part fail as err says, and the one that needs it for want of that, and the second task be planned anew for want of both. It
+// returns the nodes that are given up.
+func (c *Chain) Fail(err error) []string {
+	r := c.run
+	r.without, r.cfg.Note = nil, func(string) {}
+	for _, m := range r.makings {
+		m.done = make(chan struct{})
+		close(m.done)
+	}
+	c.shared.err = err
+	c.apart.err = c.shared.wait(context.Background())
+	var part *PartError
+	if !errors.As(c.apart.wait(context.Background()), &part) {
+		return nil
+	}
+	_ = r.recoverPart(context.Background(), c.second.task, part) // There is nothing to plan in the chain's graphs.
+	var out []string
+	for _, e := range r.without {
+		out = append(out, e.Node)
+	}
+	return out
 }
 
 // Finish ends the second task, where no node can do it again, and returns what that comes to for the build, and what it failed of.

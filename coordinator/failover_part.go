@@ -19,6 +19,8 @@ const settled = 5 * time.Second
 // recoverPart goes on without a part that was to come from another node: another one makes it, or, where only the way to it failed, the
 // task does.
 func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error {
+	wanted := failed.making
+	failed = failed.root()
 	m := failed.making
 	if failed.transfer {
 		waiting, cancel := context.WithTimeout(ctx, settled)
@@ -32,8 +34,8 @@ func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error 
 	case len(out) == 0 && (!failed.transfer || !r.able(t)):
 		return r.fail(t, failed)
 	case len(out) == 0:
-		r.say(fmt.Sprintf("%s on %s builds %q itself, because %v", words(t.platforms), t.member.Name, m.part.Step.Name, failed))
-		t.itself = append(slices.Clone(t.itself), m.part.Key)
+		r.say(fmt.Sprintf("%s on %s builds %q itself, because %v", words(t.platforms), t.member.Name, wanted.part.Step.Name, failed))
+		t.itself = append(slices.Clone(t.itself), wanted.part.Key)
 		r.performAll(ctx, t)
 		return nil
 	}

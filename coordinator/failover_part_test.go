@@ -41,6 +41,13 @@ func TestPlatformsHoldOneResultOfAStep(t *testing.T) {
 	})
 }
 
+func TestPartThatFailsForWantOfAnother(t *testing.T) {
+	got := coordinator.NewChain(twoPlatforms(true), false).Fail(&coordinator.LostError{Node: "a"})
+	if d := cmp.Diff([]string{"a"}, got); d != "" {
+		t.Errorf("nodes given up, of which a made the shared part and c needed it (-want +got):\n%s", d)
+	}
+}
+
 func TestWhatNobodyCanDoAgain(t *testing.T) {
 	for _, c := range []struct {
 		rule      string

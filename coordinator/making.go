@@ -85,7 +85,7 @@ func (r *run) cacheName(cut *crossbuild.Cut, at int) string {
 
 // onlyFor is the platform that a part is for, if it is for one alone; zero if it is of what several share.
 func (r *run) onlyFor(p *crossbuild.Part) platforms.Platform {
-	shared := r.division.Shared
+	shared := r.divided().Shared
 	if shared != nil && slices.ContainsFunc(shared.Steps, func(s crossbuild.Step) bool { return s.Identity == p.Step.Identity }) {
 		return platforms.Platform{}
 	}
@@ -115,6 +115,15 @@ func (e *PartError) Error() string {
 
 // Unwrap gives the cause.
 func (e *PartError) Unwrap() error { return e.err }
+
+// root is the failure that this one comes from: a part also fails for want of another one that its node needs.
+func (e *PartError) root() *PartError {
+	var inner *PartError
+	if errors.As(e.err, &inner) {
+		return inner.root()
+	}
+	return e
+}
 
 // making returns the making of a part of a cut, which it begins if nobody needed it before.
 func (r *run) making(ctx context.Context, cut *crossbuild.Cut, at int) *making {
