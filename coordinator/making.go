@@ -175,7 +175,7 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 	var err error
 	m.made, err = m.member.client.Make(ctx, solver.Make{
 		Request: &r.request.Request, Input: r.input, Registries: r.cfg.Attach.Config.Registries, Display: r.display(m.member),
-		Name: r.cacheName(cut, at), Definition: definition, Imports: imports, Materials: true,
+		Name: r.cacheName(cut, at), Definition: definition, Imports: imports, Materials: true, Copied: len(m.part.Paths) > 0,
 	})
 	return transferred(err, imports, needs)
 }

@@ -35,6 +35,8 @@ type Make struct {
 	Imports *Imports
 	// Materials has the solver be asked what the part was made from, if the request wants provenance.
 	Materials bool
+	// Copied is a part of which others only copy: its layers go into no image, so that they are compressed in the fastest way.
+	Copied bool
 }
 
 // Made is a part that a solver has made and holds until it is closed: neither its garbage collection nor a pruning takes it away.
@@ -89,7 +91,7 @@ func (h *hold) make(m Make) (*Made, error) {
 	case <-h.over:
 		return nil, h.ended()
 	}
-	answer, count, err := h.export(m.Materials && h.attested)
+	answer, count, err := h.export(m)
 	if err != nil {
 		return nil, err
 	}

@@ -217,12 +217,13 @@ func (h *hold) reason(err error) error {
 }
 
 // export has the layers of the part be written, and counts its steps.
-func (h *hold) export(materials bool) (*client.SolveResponse, tally, error) {
-	opt := client.SolveOpt{
-		FrontendAttrs: map[string]string{},
-		Exports:       []client.ExportEntry{{Type: client.ExporterImage, Attrs: map[string]string{"oci-mediatypes": "true"}}},
+func (h *hold) export(m Make) (*client.SolveResponse, tally, error) {
+	attrs := map[string]string{"oci-mediatypes": "true"}
+	if m.Copied {
+		attrs["compression"], attrs["compression-level"] = "zstd", "1"
 	}
-	if materials {
+	opt := client.SolveOpt{FrontendAttrs: map[string]string{}, Exports: []client.ExportEntry{{Type: client.ExporterImage, Attrs: attrs}}}
+	if m.Materials && h.attested {
 		opt.FrontendAttrs["attest:provenance"] = "mode=min"
 	}
 	return h.again(opt)

@@ -4,7 +4,9 @@ package solver_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -17,10 +19,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/containerd/containerd/v2/core/content"
 	"github.com/google/go-cmp/cmp"
 	"github.com/moby/buildkit/client/llb"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
+	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sys/unix"
 
 	"github.com/mab-build/mab/platforms"
@@ -272,6 +276,34 @@ func TestMakeMaterials(t *testing.T) {
 	unasked := makePart(t, other, solver.Make{Definition: marshal(t, st), Imports: imports})
 	if unasked.Ref() != made.Ref() || unasked.Materials != nil {
 		t.Errorf("who does not ask gets %s with %v; want %s", unasked.Ref(), unasked.Materials, made.Ref())
+	}
+}
+
+// TestMakeCopied has the layers of a part be compressed in the fast way where others only copy of it, and never the layers of what they make.
+func TestMakeCopied(t *testing.T) {
+	m, c := serveMaker(t), serveMaker(t)
+	def := marshal(t, llb.Scratch().File(llb.Mkfile("/a", 0o644, bytes.Repeat([]byte("a"), 100_000))))
+	made := makePart(t, m, solver.Make{Definition: def, Copied: true})
+	imports := solver.NewImports()
+	imports.Add(made)
+	text, err := content.ReadBlob(t.Context(), imports.Store(), made.Image)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var travels ocispec.Manifest
+	if err := json.Unmarshal(text, &travels); err != nil {
+		t.Fatal(err)
+	}
+	for what, test := range map[string]struct {
+		layers []ocispec.Descriptor
+		want   string
+	}{
+		"what travels":       {travels.Layers, ocispec.MediaTypeImageLayerZstd},
+		"what is made of it": {imageOf(t, c, copied(part(made), "/a"), imports, nothing), ocispec.MediaTypeImageLayerGzip},
+	} {
+		if len(test.layers) != 1 || test.layers[0].MediaType != test.want {
+			t.Errorf("the layers of %s are %+v; want one of %s", what, test.layers, test.want)
+		}
 	}
 }
 
