@@ -44,28 +44,23 @@ func New(cfg Config) *Coordinator {
 
 // Plan says what Build would do, and does nothing of it: the frontend reads the Dockerfile and looks base images up.
 func (c *Coordinator) Plan(ctx context.Context, r Request) (*Plan, error) {
-	if err := r.Validate(); err != nil {
-		return nil, err
-	}
-	in, err := r.Receive(ctx)
-	if err != nil {
-		return nil, err
-	}
-	plan, err := c.plan(ctx, &r, in)
-	return plan, errors.Join(err, in.Close())
+	return c.PlanAll(ctx, []Named{{Request: r}})
 }
 
-func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*Plan, error) {
-	run, err := c.start(ctx, r)
+func (c *Coordinator) plan(ctx context.Context, list []*commission) (*Plan, error) {
+	for _, of := range list {
+		of.delivery = &delivery{}
+	}
+	run, err := c.start(ctx, list)
 	if err != nil {
 		return nil, err
 	}
-	run.input, run.dry, run.delivery = in, true, &delivery{}
+	run.dry = true
 	for _, a := range run.absent {
 		c.cfg.Note(absence(a))
 	}
 	if len(run.members) > 1 {
-		run.memory = c.remember(r)
+		run.memory = c.remember(list)
 	}
 	err = run.build(ctx)
 	run.memory.close()
@@ -76,45 +71,30 @@ func (c *Coordinator) plan(ctx context.Context, r *Request, in *solver.Input) (*
 // registry, then archives of files, which only get their names. Each output is complete or absent, but for the files of a local
 // output. A build that fails has made none, unless it failed in making them: then those that were made before stay.
 func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
-	if err := r.Validate(); err != nil {
-		return nil, err
-	}
-	in, err := r.Receive(ctx)
+	out, err := c.BuildAll(ctx, []Named{{Request: r}})
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.attempt(ctx, r, in)
-	// A solver that was just stopping when the build came has done nothing of it.
-	var early *earlyError
-	if errors.As(err, &early) {
-		out, err = c.attempt(ctx, r, in)
-	}
-	if errors.As(err, &early) {
-		err = early.err
-	}
-	if err := errors.Join(err, in.Close()); err != nil {
-		return nil, err
-	}
-	return out, nil
+	return out[0], nil
 }
 
-// attempt is Build on the nodes that answer. It fails with an earlyError if they went away before the plan was made.
-func (c *Coordinator) attempt(ctx context.Context, r Request, in *solver.Input) (*Result, error) {
+// attempt is BuildAll on the nodes that answer. It fails with an earlyError if they went away before the plan was made.
+func (c *Coordinator) attempt(ctx context.Context, list []*commission) ([]*Result, error) {
 	began := time.Now()
-	d, err := newDelivery(ctx, &r, c.cfg.Stdout)
+	closing, err := c.deliveries(ctx, list)
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(err, closing())
 	}
-	run, err := c.start(ctx, &r)
+	run, err := c.start(ctx, list)
 	if err != nil {
-		return nil, errors.Join(err, d.close())
+		return nil, errors.Join(err, closing())
 	}
-	run.input, run.delivery, run.clock = in, d, clock{last: began}
+	run.clock = clock{last: began}
 	if len(run.members) > 1 {
-		run.memory = c.remember(&r)
+		run.memory = c.remember(list)
 	}
 	run.clock.lap("attach")
-	var out *Result
+	var out []*Result
 	if err = run.build(ctx); err == nil {
 		out, err = run.deliver(ctx)
 	}
@@ -123,12 +103,33 @@ func (c *Coordinator) attempt(ctx context.Context, r Request, in *solver.Input) 
 	if errors.As(err, &lost) && run.plan == nil {
 		err = &earlyError{err}
 	}
-	closing := closeAll(run.members)
-	if err := errors.Join(err, run.discard(), d.close()); err != nil {
-		return nil, errors.Join(err, closing)
+	left := closeAll(run.members)
+	if err := errors.Join(err, run.discard(), closing()); err != nil {
+		return nil, errors.Join(err, left)
 	}
-	out.Took, out.Phases = time.Since(began), run.clock.phases
+	for _, result := range out {
+		result.Took, result.Phases = time.Since(began), run.clock.phases
+	}
 	return out, nil
+}
+
+// deliveries makes those of requests. The caller calls closing whether or not they are all there.
+func (c *Coordinator) deliveries(ctx context.Context, list []*commission) (closing func() error, err error) {
+	var made []*delivery
+	closing = func() error {
+		var errs []error
+		for _, d := range made {
+			errs = append(errs, d.close())
+		}
+		return errors.Join(errs...)
+	}
+	for _, of := range list {
+		if of.delivery, err = newDelivery(ctx, of.request, c.cfg.Stdout); err != nil {
+			return closing, of.wrap(err)
+		}
+		made = append(made, of.delivery)
+	}
+	return closing, nil
 }
 
 type earlyError struct{ err error }

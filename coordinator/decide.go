@@ -14,11 +14,15 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-// decide makes the plan out of what the frontend made of the Dockerfile. If all of it is the lead's, its solve goes on.
+// decide makes the plan out of what the frontends made of the requests, when this is the last of them. If all of it is the lead's, its solve
+// goes on.
 func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spawn func(task)) (bool, error) {
+	last, err := r.take(t.of, targets)
+	if err != nil || !last {
+		return false, err
+	}
 	r.clock.lap("frontend")
-	err := r.read(targets)
-	if err != nil {
+	if err := r.read(); err != nil {
 		return false, err
 	}
 	notes, err := r.makePlan(ctx)
@@ -31,7 +35,7 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 		return false, nil
 	}
 	parts := r.parts(r.plan.Assignments)
-	if len(parts) == 1 && parts[0].member == t.member {
+	if !r.several() && len(parts) == 1 && parts[0].member == t.member {
 		t.platforms = parts[0].platforms
 		return true, nil
 	}
@@ -50,15 +54,39 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 	return false, nil
 }
 
-// read keeps the graphs of the build, and finds what of them can be done apart.
-func (r *run) read(targets []solver.Target) error {
-	r.targets, r.graphs, r.division = targets, nil, nil
-	for _, t := range targets {
-		g, err := crossbuild.Read(t.Platform, t.Definition)
-		if err != nil {
-			return fmt.Errorf("reading the graph for %s: %w", t.Platform, err)
+// take keeps what the frontend made of a request, and reports whether that was the last of them.
+func (r *run) take(c *commission, targets []solver.Target) (last bool, err error) {
+	for i := range targets {
+		t := &targets[i]
+		if t.Definition, err = crossbuild.Renamed(t.Definition, c.renaming); err != nil {
+			return false, err
 		}
-		r.graphs = append(r.graphs, g)
+		for k := range t.Attestations {
+			a := &t.Attestations[k]
+			if a.Definition, err = crossbuild.Renamed(a.Definition, c.renaming); err != nil {
+				return false, err
+			}
+		}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c.targets = targets
+	close(c.ready)
+	return !slices.ContainsFunc(r.commissions, func(c *commission) bool { return c.targets == nil }), nil
+}
+
+// read keeps the graphs of the build, and finds what of them can be done apart.
+func (r *run) read() error {
+	r.targets, r.goals, r.graphs, r.division = nil, nil, nil, nil
+	own := r.own()
+	for _, c := range r.commissions {
+		for _, t := range c.targets {
+			g, err := crossbuild.ReadOf(t.Platform, t.Definition, own[c])
+			if err != nil {
+				return fmt.Errorf("reading the graph for %s: %w", Goal{c.name, t.Platform}, err)
+			}
+			r.targets, r.goals, r.graphs = append(r.targets, t), append(r.goals, Goal{c.name, t.Platform}), append(r.graphs, g)
+		}
 	}
 	if err := moved(r.graphs); err != nil && !r.pinned(r.graphs) {
 		return err
@@ -67,7 +95,7 @@ func (r *run) read(targets []solver.Target) error {
 	if err != nil {
 		return err
 	}
-	if len(r.members) > 1 && !r.request.NoSplit && !scanned {
+	if len(r.members) > 1 && !r.common().NoSplit && !scanned {
 		r.division = crossbuild.Divide(r.graphs, r.buildPlatform)
 	}
 	return nil
@@ -119,22 +147,30 @@ func (r *run) remarks() []string {
 	return lines
 }
 
-// parts are the tasks of assignments: one for each node, or, so that one failure does not end others, for each platform.
+// parts are the tasks of assignments: one for each node and request, or, so that one failure does not end others, for each platform.
 func (r *run) parts(list []Assignment) []task {
 	r.mu.Lock()
 	cut := r.cut
 	r.mu.Unlock()
 	var out []task
-	at := map[string]int{}
-	for _, a := range list {
-		if i, ok := at[a.Node]; ok && !r.request.KeepGoing {
+	type group struct{ node, target string }
+	at := map[group]int{}
+	for i := range list {
+		a := &list[i]
+		key := group{a.Node, a.Target}
+		if i, ok := at[key]; ok && !r.common().KeepGoing {
 			out[i].platforms = append(out[i].platforms, a.Platform)
 			continue
 		}
-		at[a.Node] = len(out)
-		out = append(out, task{member: r.member(a.Node), platforms: []platforms.Platform{a.Platform}, cut: cut})
+		at[key] = len(out)
+		out = append(out, task{member: r.member(a.Node), of: r.commission(a.Target), platforms: []platforms.Platform{a.Platform}, cut: cut})
 	}
 	return out
+}
+
+// commission is that of a name.
+func (r *run) commission(name string) *commission {
+	return r.commissions[slices.IndexFunc(r.commissions, func(c *commission) bool { return c.name == name })]
 }
 
 func (r *run) member(name string) *member {

@@ -16,70 +16,119 @@ import (
 	"github.com/mab-build/mab/solver"
 )
 
-// deliver merges what the tasks made, and writes it.
-func (r *run) deliver(ctx context.Context) (*Result, error) {
-	out := &Result{Plan: r.plan}
-	tasks := ordered(r.done, func(o *outcome) int { return r.rank(o.task.platforms) })
-	var shares []*share
-	var images []manifestlist.Image
-	for _, o := range tasks {
-		if len(o.task.platforms) == 0 {
-			continue
+// parcel is what the tasks of a request made, put together.
+type parcel struct {
+	of     *commission
+	result *Result
+	shares []*share
+	// index is zero if no image is delivered.
+	index manifestlist.Index
+}
+
+// deliver merges what the tasks made for each request, and when all are merged, writes it.
+func (r *run) deliver(ctx context.Context) ([]*Result, error) {
+	tasks := ordered(r.done, func(o *outcome) int { return r.rank(o.task.goals()) })
+	var list []*parcel
+	var out []*Result
+	for _, c := range r.commissions {
+		p, err := r.pack(c, tasks)
+		if err != nil {
+			return nil, c.wrap(err)
 		}
-		if out.Ref == "" {
-			out.Ref = o.task.member.Name + "/" + o.solved.Ref
-		}
-		if len(r.request.Platforms) == len(o.task.platforms) {
-			out.Descriptor = o.solved.Index
-		}
-		images = append(images, o.images...)
-		if o.share != nil {
-			shares = append(shares, o.share)
-		}
+		list, out = append(list, p), append(out, p.result)
 	}
-	if len(shares) > 0 {
-		if err := r.delivery.join(shares); err != nil {
-			return nil, err
-		}
+	if slices.ContainsFunc(list, func(p *parcel) bool { return p.of.delivery.delivers() }) {
+		r.clock.lap("check and merge")
+		defer func() {
+			r.clock.lap("write")
+		}()
 	}
-	if r.delivery.delivers() {
-		if err := r.write(ctx, ordered(images, func(i manifestlist.Image) int { return r.rank([]platforms.Platform{i.Platform}) }), out); err != nil {
-			return nil, err
+	// What is most likely to fail, and what others see, comes last: for all requests.
+	for _, write := range []func(context.Context, *parcel) error{r.write, r.loadAll, r.push} {
+		for _, p := range list {
+			if err := write(ctx, p); err != nil {
+				return nil, p.of.wrap(err)
+			}
 		}
 	}
 	if err := r.memory.keep(r.plan, tasks, r.madeParts()...); err != nil {
 		r.cfg.Note("what this build took is not remembered: " + err.Error())
 	}
-	return out, r.delivery.commit()
+	for _, c := range r.commissions {
+		if err := c.delivery.commit(); err != nil {
+			return nil, c.wrap(err)
+		}
+	}
+	return out, nil
 }
 
-// write merges the images, which are in the order of the request, into one index and writes it, the tags last.
-func (r *run) write(ctx context.Context, images []manifestlist.Image, out *Result) error {
-	d := r.delivery
-	index, err := manifestlist.Merge(r.request.Platforms, images, d.merge)
-	if err != nil {
-		return err
+// pack merges what the tasks made for a request, the images in its order, into one index.
+func (r *run) pack(c *commission, tasks []*outcome) (*parcel, error) {
+	p := &parcel{of: c, result: &Result{Target: c.name, Plan: r.plan}}
+	out := p.result
+	var images []manifestlist.Image
+	for _, o := range tasks {
+		if o.task.of != c || len(o.task.platforms) == 0 {
+			continue
+		}
+		if out.Ref == "" {
+			out.Ref = o.task.member.Name + "/" + o.solved.Ref
+		}
+		if len(c.request.Platforms) == len(o.task.platforms) {
+			out.Descriptor = o.solved.Index
+		}
+		images = append(images, o.images...)
+		if o.share != nil {
+			p.shares = append(p.shares, o.share)
+		}
 	}
-	out.Descriptor, out.Images = index.Descriptor, index.Images
-	r.clock.lap("check and merge")
-	defer r.clock.lap("write")
-	for _, l := range d.layouts {
-		if err := r.layout(ctx, manifestlist.BlobDir(d.staging), l, index); err != nil {
+	if !c.delivery.delivers() {
+		return p, nil
+	}
+	images = ordered(images, func(i manifestlist.Image) int { return slices.Index(c.request.Platforms, i.Platform) })
+	var err error
+	if p.index, err = manifestlist.Merge(c.request.Platforms, images, c.delivery.merge); err != nil {
+		return nil, err
+	}
+	out.Descriptor, out.Images = p.index.Descriptor, p.index.Images
+	return p, nil
+}
+
+// write writes the files of a request: what its tasks left in parts, and the index as layouts.
+func (r *run) write(ctx context.Context, p *parcel) error {
+	d := p.of.delivery
+	if len(p.shares) > 0 {
+		if err := d.join(p.shares); err != nil {
 			return err
 		}
 	}
-	// Engines come after files, for they may refuse.
 	for _, l := range d.layouts {
-		id, err := r.load(ctx, manifestlist.BlobDir(d.staging), l, index)
+		if err := r.layout(ctx, p, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// loadAll loads the outputs that are for engines. These come after files, for they may refuse.
+func (r *run) loadAll(ctx context.Context, p *parcel) error {
+	for _, l := range p.of.delivery.layouts {
+		id, err := r.load(ctx, p, l)
 		if err != nil {
 			return err
 		}
-		out.Loaded = cmp.Or(out.Loaded, id)
+		p.result.Loaded = cmp.Or(p.result.Loaded, id)
 	}
+	return nil
+}
+
+// push writes the tags of a request.
+func (r *run) push(ctx context.Context, p *parcel) error {
+	d := p.of.delivery
 	if len(d.refs) == 0 {
 		return nil
 	}
-	registry, err := r.registry()
+	registry, err := r.registry(p.of)
 	if err != nil {
 		return err
 	}
@@ -88,10 +137,10 @@ func (r *run) write(ctx context.Context, images []manifestlist.Image, out *Resul
 	if d.staging != "" {
 		rest = several{manifestlist.BlobDir(d.staging), registry.Repository(d.refs[0])}
 	}
-	if _, err := registry.Push(ctx, index, d.refs, rest); err != nil {
+	if _, err := registry.Push(ctx, p.index, d.refs, rest); err != nil {
 		return err
 	}
-	out.Refs = d.refs
+	p.result.Refs = d.refs
 	return nil
 }
 
@@ -105,12 +154,13 @@ func (e *RefusedError) Error() string { return fmt.Sprintf("checking the result:
 func (e *RefusedError) Unwrap() error { return e.err }
 
 // load loads one output into its engine, if it has one, and returns the image's ID there.
-func (r *run) load(ctx context.Context, from manifestlist.BlobDir, l layout, index manifestlist.Index) (id digest.Digest, err error) {
+func (r *run) load(ctx context.Context, p *parcel, l layout) (id digest.Digest, err error) {
 	if l.engine == nil {
 		return "", nil
 	}
+	index, from := p.index, manifestlist.BlobDir(p.of.delivery.staging)
 	if !l.engine.HoldsIndexes() {
-		if index, err = withoutAttestations(r.request.Platforms, index); err != nil {
+		if index, err = withoutAttestations(p.of.request.Platforms, index); err != nil {
 			return "", err
 		}
 	}
@@ -122,10 +172,11 @@ func (r *run) load(ctx context.Context, from manifestlist.BlobDir, l layout, ind
 }
 
 // layout writes one output that is made of blobs.
-func (r *run) layout(ctx context.Context, from manifestlist.BlobDir, l layout, index manifestlist.Index) error {
+func (r *run) layout(ctx context.Context, p *parcel, l layout) error {
 	if l.engine != nil {
 		return nil
 	}
+	index, from := p.index, manifestlist.BlobDir(p.of.delivery.staging)
 	if l.Directory {
 		return manifestlist.WriteLayout(ctx, index, from, manifestlist.LayoutConfig{Dir: l.Dest, Names: l.names, Link: true})
 	}
@@ -133,7 +184,7 @@ func (r *run) layout(ctx context.Context, from manifestlist.BlobDir, l layout, i
 	if docker {
 		// No engine that reads this form knows attestations; the image is what it would be without them.
 		var err error
-		if index, err = withoutAttestations(r.request.Platforms, index); err != nil {
+		if index, err = withoutAttestations(p.of.request.Platforms, index); err != nil {
 			return err
 		}
 	}
@@ -152,10 +203,10 @@ func withoutAttestations(want []platforms.Platform, index manifestlist.Index) (m
 	return manifestlist.Merge(want, images, manifestlist.MergeOptions{})
 }
 
-// base names the platforms that a base image lacks, all of the request's at once, together with those it has.
-func (r *run) base(ctx context.Context, failure *solver.Failure) error {
+// base names the platforms that a base image lacks, all of its request's at once, together with those it has.
+func (r *run) base(ctx context.Context, of *commission, failure *solver.Failure) error {
 	registry, err := manifestlist.New(manifestlist.Config{
-		Insecure: r.request.InsecureRegistry, Registries: r.cfg.Attach.Config.Registries,
+		Insecure: of.request.InsecureRegistry, Registries: r.cfg.Attach.Config.Registries,
 	})
 	if err != nil {
 		return failure
@@ -169,7 +220,7 @@ func (r *run) base(ctx context.Context, failure *solver.Failure) error {
 	for _, image := range found.Images {
 		out.Has = append(out.Has, image.Platform)
 	}
-	for _, p := range r.request.Platforms {
+	for _, p := range of.request.Platforms {
 		if _, ok := p.Closest(out.Has); !ok {
 			out.Lacks = append(out.Lacks, p)
 		}
@@ -201,10 +252,10 @@ func (e *BaseError) Hint() string {
 // Unwrap gives the solver's error.
 func (e *BaseError) Unwrap() error { return e.err }
 
-func words(list []platforms.Platform) string {
+func words[T fmt.Stringer](list []T) string {
 	out := make([]string, len(list))
-	for i, p := range list {
-		out[i] = p.String()
+	for i, thing := range list {
+		out[i] = thing.String()
 	}
 	return strings.Join(out, ", ")
 }

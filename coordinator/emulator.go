@@ -22,7 +22,7 @@ func (r *run) makePlan(ctx context.Context) (notes []string, err error) {
 		return nil, nil
 	}
 	var unbuildable *UnbuildableError
-	if !errors.As(err, &unbuildable) || r.request.EmulationImage == "" || !r.request.Strategies.Allows(crossbuild.Emulated) {
+	if !errors.As(err, &unbuildable) || r.common().EmulationImage == "" || !r.common().Strategies.Allows(crossbuild.Emulated) {
 		return nil, err
 	}
 	missing, here := unbuildable.emulators(), local(r.members)
@@ -42,7 +42,7 @@ func (r *run) choose(ctx context.Context) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	plan, err := r.memory.plan(ctx, func(claimed map[string]int) (*Plan, error) {
-		s := r.situation(r.graphs)
+		s := r.situation()
 		s.Claimed = claimed
 		return NewPlan(s)
 	})
@@ -70,13 +70,13 @@ func (e *UnbuildableError) emulators() []emulation.Handler {
 func (r *run) emulate(ctx context.Context, here *member, missing []emulation.Handler) (note string, err error) {
 	if r.dry {
 		here.Info = promised(here.Info, missing)
-		return fmt.Sprintf("build takes the emulators for %s from %s", words(guests(missing)), r.request.EmulationImage), nil
+		return fmt.Sprintf("build takes the emulators for %s from %s", words(guests(missing)), r.common().EmulationImage), nil
 	}
 	state, err := r.cfg.Attach.State.Resolve()
 	if err != nil {
 		return "", err
 	}
-	done, err := state.Emulators().Install(ctx, emulation.InstallConfig{Image: r.request.EmulationImage, Handlers: missing})
+	done, err := state.Emulators().Install(ctx, emulation.InstallConfig{Image: r.common().EmulationImage, Handlers: missing})
 	if err != nil {
 		return "", err
 	}

@@ -51,8 +51,9 @@ func NewChain(request *Request, done bool) *Chain {
 		{Node: "a", Key: "shared", Step: &crossbuild.Step{Name: "RUN shared", Identity: "shared"}, Graphs: []int{0, 1}},
 		{Node: "c", Key: "apart", Step: &crossbuild.Step{Name: "RUN apart"}, Needs: []int{0}, Graphs: []int{1}},
 	}
+	of := &commission{request: request}
 	r := &run{
-		request: request, members: membersOf([]string{"a", "b", "c", "d"}), goOn: func(func() error) {},
+		commissions: []*commission{of}, goals: of.goals(request.Platforms), members: membersOf([]string{"a", "b", "c", "d"}), goOn: func(func() error) {},
 		graphs:   []*crossbuild.Graph{{Target: first}, {Target: second}},
 		division: &crossbuild.Division{Shared: &crossbuild.Graph{Steps: []crossbuild.Step{*parts[0].Step}}, Private: make([]*crossbuild.Graph, 2)},
 		without:  []Exclusion{{Node: "a", Any: true, Why: "it was lost"}},
@@ -64,10 +65,10 @@ func NewChain(request *Request, done bool) *Chain {
 		},
 	}
 	c := &Chain{run: r, cut: &crossbuild.Cut{Parts: parts}}
-	c.shared = &making{part: parts[0], member: r.members[0], platforms: request.Platforms}
-	c.apart = &making{part: parts[1], member: r.members[2], platforms: request.Platforms[1:], needs: []*making{c.shared}}
+	c.shared = &making{part: parts[0], member: r.members[0], goals: of.goals(request.Platforms)}
+	c.apart = &making{part: parts[1], member: r.members[2], goals: of.goals(request.Platforms[1:]), needs: []*making{c.shared}}
 	r.makings = []*making{c.shared, c.apart}
-	c.second = &outcome{task: task{member: r.members[3], platforms: request.Platforms[1:]}, used: []*making{c.apart}}
+	c.second = &outcome{task: task{member: r.members[3], of: of, platforms: request.Platforms[1:]}, used: []*making{c.apart}}
 	if done {
 		r.done = []*outcome{c.second}
 	}
@@ -75,7 +76,9 @@ func NewChain(request *Request, done bool) *Chain {
 }
 
 // Spoil is run.spoil.
-func (c *Chain) Spoil(list []platforms.Platform) []platforms.Platform { return c.run.spoil(list) }
+func (c *Chain) Spoil(list []platforms.Platform) []platforms.Platform {
+	return platformsOf(c.run.spoil(c.run.commissions[0].goals(list)))
+}
 
 // Remade reports whether a part of the cut is begun anew.
 func (c *Chain) Remade(at int) bool {
@@ -111,7 +114,7 @@ func (c *Chain) Finish() (build, fault error) {
 	for _, m := range c.run.members[1:] {
 		c.run.without = append(c.run.without, Exclusion{Node: m.Name, Any: true, Why: "its disk is full"})
 	}
-	c.run.spoil(c.run.request.Platforms[:1])
+	c.run.spoil(c.run.all()[:1])
 	build = c.run.finish(context.Background(), c.second)
 	return build, c.run.fault()
 }

@@ -53,19 +53,25 @@ func (d *Delivery) Commit() error { return d.inner.commit() }
 
 // Deliver is deliver of a run that solved to solved.
 func (d *Delivery) Deliver(ctx context.Context, request *Request, stdout io.Writer, solved *solver.Result) (*Result, error) {
-	r := &run{cfg: Config{Stdout: stdout}, request: request, delivery: d.inner, members: []*member{{}}}
-	o := &outcome{task: task{member: r.members[0], platforms: request.Platforms}, solved: solved}
+	of := &commission{request: request, delivery: d.inner}
+	r := &run{cfg: Config{Stdout: stdout}, commissions: []*commission{of}, members: []*member{{}}}
+	o := &outcome{task: task{member: r.members[0], of: of, platforms: request.Platforms}, solved: solved}
 	if err := r.collect(ctx, &o.task, o); err != nil {
 		return nil, err
 	}
 	r.done = []*outcome{o}
-	return r.deliver(ctx)
+	out, err := r.deliver(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
 }
 
 // Explain is explain of a run of the request by the plan, for a failure on a node.
 func Explain(ctx context.Context, request *Request, plan *Plan, node string, err error) error {
 	m := &member{Node: nodes.Node{Entry: nodes.Entry{Name: node}}}
-	return (&run{request: request, plan: plan, delivery: &delivery{}}).explain(ctx, m, err)
+	of := &commission{request: request, delivery: &delivery{}}
+	return (&run{commissions: []*commission{of}, plan: plan}).explain(ctx, of, m, err)
 }
 
 // NewRefusedError makes the error of a result that did not pass the check.

@@ -31,7 +31,7 @@ func (r *run) recover(ctx context.Context, t task, err error) error {
 	if errors.As(err, &part) {
 		return r.recoverPart(ctx, t, part)
 	}
-	out := r.exclusions(ctx, t, err)
+	out := r.exclusions(ctx, t.member, t.goals(), err)
 	if len(out) > 0 {
 		return r.replace(ctx, t, err, out)
 	}
@@ -42,7 +42,7 @@ func (r *run) recover(ctx context.Context, t task, err error) error {
 		t.through = true
 		r.performAll(ctx, t)
 		return nil
-	case r.request.KeepGoing && len(t.platforms) > 1:
+	case r.common().KeepGoing && len(t.platforms) > 1:
 		for _, p := range t.platforms {
 			one := t
 			one.platforms = []platforms.Platform{p}
@@ -63,18 +63,18 @@ func (r *run) performAll(ctx context.Context, list ...task) {
 // replace plans a task anew without what failed, and has that performed.
 func (r *run) replace(ctx context.Context, t task, err error, without []Exclusion) error {
 	r.exclude(without...)
-	list, stuck := r.replan(t.platforms)
+	list, stuck := r.replan(t.goals())
 	again := slices.IndexFunc(list, func(a Assignment) bool { return a.Node == t.member.Name && without[0].Any })
 	switch {
 	case stuck != nil && (len(r.members) == 1 && t.member.reached == nil || without[0].Strategy != 0):
 		// There was no choice, or the step is known that failed.
 		return r.fail(t, err)
 	case stuck != nil:
-		return r.fail(t, &StrandedError{Platforms: t.platforms, err: err, stuck: stuck})
+		return r.fail(t, &StrandedError{Goals: t.goals(), err: err, stuck: stuck})
 	case again >= 0:
-		return fmt.Errorf("planning %s again: %s is chosen, and was to be left out", list[again].Platform, t.member.Name)
+		return fmt.Errorf("planning %s again: %s is chosen, and was to be left out", list[again].goal(), t.member.Name)
 	}
-	r.say(fmt.Sprintf("%s on %s is planned anew, because %s: %s", words(t.platforms), t.member.Name, without[0].Why, strings.Join(summaries(list), "; ")))
+	r.say(fmt.Sprintf("%s on %s is planned anew, because %s: %s", words(t.goals()), t.member.Name, without[0].Why, strings.Join(summaries(list), "; ")))
 	r.performAll(ctx, r.parts(list)...)
 	return nil
 }
@@ -82,40 +82,40 @@ func (r *run) replace(ctx context.Context, t task, err error, without []Exclusio
 // canSend reports whether a task's image can take the way through this machine: a tar that is written straight to its place cannot be
 // written twice.
 func (r *run) canSend(t task) bool {
-	return t.member.reached != nil && !t.through && (!r.alone() || r.delivery.repeatable())
+	return t.member.reached != nil && !t.through && (!r.alone() || t.of.delivery.repeatable())
 }
 
 // fail takes note of a failure for good. Unless the others are to go on, it ends the build.
 func (r *run) fail(t task, err error) error {
-	if !r.request.KeepGoing {
+	if !r.common().KeepGoing {
 		return err
 	}
 	r.mu.Lock()
-	r.faults = append(r.faults, fault{t.platforms, err})
+	r.faults = append(r.faults, fault{t.goals(), err})
 	r.mu.Unlock()
-	r.say(fmt.Sprintf("%s failed on %s; the others go on", words(t.platforms), t.member.Name))
+	r.say(fmt.Sprintf("%s failed on %s; the others go on", words(t.goals()), t.member.Name))
 	return nil
 }
 
 // exclusions are what a failure says must not be tried again; none if trying elsewhere would fail as well.
-func (r *run) exclusions(ctx context.Context, t task, err error) []Exclusion {
-	whole := func(why string) []Exclusion { return []Exclusion{{Node: t.member.Name, Any: true, Why: why}} }
+func (r *run) exclusions(ctx context.Context, m *member, goals []Goal, err error) []Exclusion {
+	whole := func(why string) []Exclusion { return []Exclusion{{Node: m.Name, Any: true, Why: why}} }
 	var failure *solver.Failure
 	switch {
-	case isLost(err) || t.member.gone():
+	case isLost(err) || m.gone():
 		return whole("it was lost")
 	case !errors.As(err, &failure):
 		return nil
-	case failure.DiskFull(), failure.SaysDiskFull() && r.full(ctx, t.member):
+	case failure.DiskFull(), failure.SaysDiskFull() && r.full(ctx, m):
 		return whole("its disk is full")
 	case failure.SourceUnreachable() && len(r.members) > 1:
 		var out []Exclusion
-		for _, p := range t.platforms {
-			out = append(out, Exclusion{Node: t.member.Name, Any: true, Platform: p, Why: "it does not reach what the build is made from"})
+		for _, g := range goals {
+			out = append(out, Exclusion{Node: m.Name, Any: true, Target: g.Target, Platform: g.Platform, Why: "it does not reach what the build is made from"})
 		}
 		return out
 	}
-	return r.crashed(t, failure, err)
+	return crashed(m, failure, err)
 }
 
 // scarceRoom is how many free bytes a disk has at most on which a step that speaks of a full one is believed.
@@ -130,41 +130,42 @@ func (r *run) full(ctx context.Context, m *member) bool {
 }
 
 // crashed are the exclusions of an emulator that crashed in a step which it ran.
-func (r *run) crashed(t task, failure *solver.Failure, err error) []Exclusion {
+func crashed(m *member, failure *solver.Failure, err error) []Exclusion {
 	var step *StepError
 	if !errors.As(err, &step) || step.How != crossbuild.RunsEmulated || !failure.EmulatorCrashed() && !failure.Crashed() {
 		return nil
 	}
 	var out []Exclusion
-	for _, p := range step.Platforms {
+	for _, g := range goalsOf(step.Platforms, step.Targets) {
 		out = append(out, Exclusion{
-			Node: t.member.Name, Strategy: crossbuild.Emulated, Platform: p, Why: "the emulator crashed in step " + fmt.Sprintf("%q", step.Step.Name),
+			Node: m.Name, Strategy: crossbuild.Emulated, Target: g.Target, Platform: g.Platform, Why: "the emulator crashed in step " + fmt.Sprintf("%q", step.Step.Name),
 		})
 	}
 	return out
 }
 
-// replan assigns platforms again, beside what is under way. To them may come some that were done, and are to be done again.
-func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
+// replan assigns goals again, beside what is under way. To them may come some that were done, and are to be done again.
+func (r *run) replan(list []Goal) ([]Assignment, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	done, spoiled := r.done, r.spoiled
 	list = r.spoil(list)
-	s := r.situation(nil)
+	s := r.situation()
+	s.Graphs, s.Targets = nil, nil
 	if r.division != nil {
 		s.Division = &crossbuild.Division{Shared: r.division.Shared}
 	}
 	for i, g := range r.graphs {
-		if !slices.Contains(list, g.Target) {
+		if !slices.Contains(list, r.goals[i]) {
 			continue
 		}
-		s.Graphs = append(s.Graphs, g)
+		s.Graphs, s.Targets = append(s.Graphs, g), append(s.Targets, r.goals[i].Target)
 		if r.division != nil {
 			s.Division.Private = append(s.Division.Private, r.division.Private[i])
 		}
 	}
 	for _, a := range r.underway() {
-		if !slices.Contains(list, a.Platform) {
+		if !slices.Contains(list, a.goal()) {
 			s.Under = append(s.Under, a)
 		}
 	}
@@ -192,7 +193,7 @@ func (r *run) replan(list []platforms.Platform) ([]Assignment, error) {
 func (r *run) underway() []Assignment {
 	var out []Assignment
 	for _, a := range r.plan.Assignments {
-		if !slices.ContainsFunc(r.done, func(o *outcome) bool { return o.task.has(a.Platform) }) {
+		if !slices.ContainsFunc(r.done, func(o *outcome) bool { return o.task.has(a.goal()) }) {
 			out = append(out, a)
 		}
 	}
@@ -200,14 +201,17 @@ func (r *run) underway() []Assignment {
 }
 
 // situation is what plans of this build are made of. The caller holds the lock.
-func (r *run) situation(graphs []*crossbuild.Graph) Situation {
-	return Situation{Graphs: graphs, Build: r.buildPlatform, Division: r.division, Farm: r.farm(), Allowed: r.request.Strategies, Without: r.without, History: r.memory.known, Seed: r.memory.seed}
+func (r *run) situation() Situation {
+	return Situation{
+		Graphs: r.graphs, Targets: names(r.goals), Build: r.buildPlatform, Division: r.division, Farm: r.farm(),
+		Allowed: r.common().Strategies, Without: r.without, History: r.memory.known, Seed: r.memory.seed,
+	}
 }
 
 func summaries(list []Assignment) []string {
 	out := make([]string, len(list))
 	for i, a := range list {
-		out[i] = fmt.Sprintf("%s goes to %s, %s", a.Platform, a.Node, a.Strategy)
+		out[i] = fmt.Sprintf("%s goes to %s, %s", a.goal(), a.Node, a.Strategy)
 	}
 	return out
 }
@@ -226,7 +230,7 @@ func (r *run) fault() error {
 	if len(r.faults) == 0 {
 		return nil
 	}
-	list := ordered(r.faults, func(f fault) int { return r.rank(f.platforms) })
+	list := ordered(r.faults, func(f fault) int { return r.rank(f.goals) })
 	if len(list) == 1 {
 		return list[0].err
 	}
@@ -262,7 +266,7 @@ func (e *FailuresError) Unwrap() error { return e.errs }
 
 // StrandedError is a part of a build that failed on a node, and that no other can take over.
 type StrandedError struct {
-	Platforms  []platforms.Platform
+	Goals      []Goal
 	err, stuck error
 }
 
@@ -286,7 +290,7 @@ func (*StrandedError) Lost() bool { return true }
 func (e *StrandedError) Unwrap() error { return e.err }
 
 // explain adds what only the coordinator can find out: why a solver is gone, and which platforms a base image has.
-func (r *run) explain(ctx context.Context, m *member, err error) error {
+func (r *run) explain(ctx context.Context, of *commission, m *member, err error) error {
 	var failure *solver.Failure
 	var part *PartError
 	switch {
@@ -300,12 +304,12 @@ func (r *run) explain(ctx context.Context, m *member, err error) error {
 	case failure.Lost():
 		return r.lost(ctx, m, err)
 	case failure.Base != "":
-		return r.base(ctx, failure)
+		return r.base(ctx, of, failure)
 	}
 	r.mu.Lock()
 	plan := r.plan
 	r.mu.Unlock()
-	return r.delivery.explain(plan.locate(m.Name, failure), plan != nil)
+	return of.delivery.explain(plan.locate(m.Name, failure), plan != nil)
 }
 
 // lost tells why a node is gone: with the link, or with the end of its solver's log.

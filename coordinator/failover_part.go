@@ -29,12 +29,12 @@ func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error 
 		}
 		cancel()
 	}
-	out := r.exclusions(ctx, task{member: m.member, platforms: m.platforms}, failed.err)
+	out := r.exclusions(ctx, m.member, m.goals, failed.err)
 	switch {
 	case len(out) == 0 && (!failed.transfer || !r.able(t)):
 		return r.fail(t, failed)
 	case len(out) == 0:
-		r.say(fmt.Sprintf("%s on %s builds %q itself, because %v", words(t.platforms), t.member.Name, wanted.part.Step.Name, failed))
+		r.say(fmt.Sprintf("%s on %s builds %q itself, because %v", words(t.goals()), t.member.Name, wanted.part.Step.Name, failed))
 		t.itself = append(slices.Clone(t.itself), wanted.part.Key)
 		r.performAll(ctx, t)
 		return nil
@@ -44,19 +44,19 @@ func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error 
 		r.giveUp(m)
 		r.say(fmt.Sprintf("%s does not make %s, because %s", m.member.Name, m, out[0].Why))
 	})
-	list, stuck := r.replan(t.platforms)
+	list, stuck := r.replan(t.goals())
 	if stuck != nil {
-		return r.fail(t, &StrandedError{Platforms: t.platforms, err: failed, stuck: stuck})
+		return r.fail(t, &StrandedError{Goals: t.goals(), err: failed, stuck: stuck})
 	}
-	r.say(fmt.Sprintf("%s is planned anew: %s", words(t.platforms), strings.Join(summaries(list), "; ")))
+	r.say(fmt.Sprintf("%s is planned anew: %s", words(t.goals()), strings.Join(summaries(list), "; ")))
 	r.performAll(ctx, r.parts(list)...)
 	return nil
 }
 
 // able reports whether a task's node can do all steps of its platforms.
 func (r *run) able(t task) bool {
-	return !slices.ContainsFunc(t.platforms, func(p platforms.Platform) bool {
-		_, err := crossbuild.Decide(r.graphs[r.place(p)], t.member.Info, nil)
+	return !slices.ContainsFunc(t.goals(), func(g Goal) bool {
+		_, err := crossbuild.Decide(r.graphs[r.place(g)], t.member.Info, nil)
 		return err != nil
 	})
 }
@@ -74,9 +74,9 @@ func (r *run) giveUp(m *making) {
 
 // spoil has what platforms share be made anew for all of them, if the node that made it is not used any more and one of list needs it: two
 // platforms of one index do not hold different results of one step. It returns list with those that were done. The caller holds the lock.
-func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
+func (r *run) spoil(list []Goal) []Goal {
 	lost := slices.IndexFunc(r.plan.Portions, func(p Portion) bool {
-		return p.shared() && r.excluded(p.Node) && len(union(p.Platforms, list)) > 0
+		return p.shared() && r.excluded(p.Node) && len(union(p.goals(), list)) > 0
 	})
 	for _, m := range r.makings {
 		m.givenUp = m.givenUp || lost >= 0 && m.part.Node == r.plan.Portions[lost].Node
@@ -87,7 +87,7 @@ func (r *run) spoil(list []platforms.Platform) []platforms.Platform {
 			kept = append(kept, o)
 			continue
 		}
-		list = union(r.request.Platforms, list, o.task.platforms)
+		list = union(r.all(), list, o.task.goals())
 		if o.share != nil {
 			r.spoiled = append(r.spoiled, o.share)
 		}
@@ -113,24 +113,24 @@ func (r *run) again(ctx context.Context, out *outcome) error {
 			return err
 		}
 	}
-	list, stuck := r.replan(out.task.platforms)
+	list, stuck := r.replan(out.task.goals())
 	if stuck != nil {
 		r.mu.Lock()
 		lost := out.used[slices.IndexFunc(out.used, (*making).stale)]
 		r.mu.Unlock()
-		err := fmt.Errorf("building %s again: %s, made on %s, is not used any more", words(out.task.platforms), lost, lost.member.Name)
-		return r.fail(out.task, &StrandedError{Platforms: out.task.platforms, err: err, stuck: stuck})
+		err := fmt.Errorf("building %s again: %s, made on %s, is not used any more", words(out.task.goals()), lost, lost.member.Name)
+		return r.fail(out.task, &StrandedError{Goals: out.task.goals(), err: err, stuck: stuck})
 	}
 	r.performAll(ctx, r.parts(list)...)
 	return nil
 }
 
 // union is what is in one of the lists, in the order of all.
-func union(all []platforms.Platform, lists ...[]platforms.Platform) []platforms.Platform {
-	var out []platforms.Platform
-	for _, p := range all {
-		if slices.ContainsFunc(lists, func(l []platforms.Platform) bool { return slices.Contains(l, p) }) {
-			out = append(out, p)
+func union(all []Goal, lists ...[]Goal) []Goal {
+	var out []Goal
+	for _, g := range all {
+		if slices.ContainsFunc(lists, func(l []Goal) bool { return slices.Contains(l, g) }) {
+			out = append(out, g)
 		}
 	}
 	return out
@@ -141,7 +141,7 @@ func (p *Plan) with(again *Plan, without func(node string) bool) *Plan {
 	out := *p
 	out.Assignments = slices.Clone(p.Assignments)
 	for _, a := range again.Assignments {
-		i := slices.IndexFunc(out.Assignments, func(old Assignment) bool { return old.Platform == a.Platform })
+		i := slices.IndexFunc(out.Assignments, func(old Assignment) bool { return old.goal() == a.goal() })
 		out.Assignments[i] = a
 	}
 	out.Portions = nil
@@ -164,17 +164,17 @@ func (p *Plan) keepShared(before *Plan, list []Assignment) {
 	}
 	portion := before.Portions[was]
 	portion.Node, portion.Travels = list[0].Node, nil
-	portion.Why = fmt.Sprintf("%s builds %s", list[0].Node, list[0].Platform)
+	portion.Why = fmt.Sprintf("%s builds %s", list[0].Node, list[0].goal())
 	p.Portions = append(p.Portions, portion)
 }
 
 // replacedBy reports whether another portion is of the same steps: there is one that is shared, and one for each platform of its own.
 func (p Portion) replacedBy(other Portion) bool {
-	return p.Kind == other.Kind && (p.Kind == PortionShared || p.Platforms[0] == other.Platforms[0])
+	return p.Kind == other.Kind && (p.Kind == PortionShared || p.goals()[0] == other.goals()[0])
 }
 
 func (p Portion) privateOf(list []Assignment) bool {
-	return p.Kind == PortionPrivate && slices.ContainsFunc(list, func(a Assignment) bool { return a.Platform == p.Platforms[0] })
+	return p.Kind == PortionPrivate && slices.ContainsFunc(list, func(a Assignment) bool { return a.goal() == p.goals()[0] })
 }
 
 func (p Portion) shared() bool { return p.Kind == PortionShared }

@@ -20,7 +20,7 @@ func (r *run) give(ctx context.Context, t *task, out *outcome, s *solver.Solve) 
 	}
 	uses := map[platforms.Platform][]use{}
 	for _, p := range t.platforms {
-		graph := r.place(p)
+		graph := r.place(Goal{t.of.name, p})
 		for _, part := range t.cut.Uses(graph) {
 			if slices.Contains(t.itself, t.cut.Parts[part].Key) {
 				continue
@@ -50,7 +50,7 @@ func (r *run) give(ctx context.Context, t *task, out *outcome, s *solver.Solve) 
 				have[u.part] = u.of.imported(t.member.Name, out.imports)
 				given.Materials = append(given.Materials, u.of.made.Materials...)
 			}
-			target, err := r.target(t.cut, p, imported(have))
+			target, err := r.target(t.cut, r.place(Goal{t.of.name, p}), imported(have))
 			if err != nil {
 				return solver.Given{}, err
 			}
@@ -60,9 +60,8 @@ func (r *run) give(ctx context.Context, t *task, out *outcome, s *solver.Solve) 
 	}
 }
 
-// target is what the frontend made of a platform, with what has been made of it elsewhere.
-func (r *run) target(cut *crossbuild.Cut, p platforms.Platform, have crossbuild.Imports) (solver.Target, error) {
-	at := r.place(p)
+// target is what the frontend made for a graph, with what has been made of it elsewhere.
+func (r *run) target(cut *crossbuild.Cut, at int, have crossbuild.Imports) (solver.Target, error) {
 	out := r.targets[at]
 	var err error
 	if out.Definition, err = cut.Target(at, out.Definition, have); err != nil {
@@ -79,9 +78,4 @@ func (r *run) target(cut *crossbuild.Cut, p platforms.Platform, have crossbuild.
 		}
 	}
 	return out, nil
-}
-
-// place is that of a platform among the graphs.
-func (r *run) place(p platforms.Platform) int {
-	return slices.IndexFunc(r.graphs, func(g *crossbuild.Graph) bool { return g.Target == p })
 }

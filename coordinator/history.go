@@ -13,6 +13,8 @@ import (
 
 // Record is what one platform of one build, or a portion of it, took on one node.
 type Record struct {
+	// Target is the name of the request among others that were built together. Empty: it is known by the key of the history.
+	Target   string             `json:"-"`
 	Platform platforms.Platform `json:"platform"`
 	// Portion is empty for a platform. Else it is that of the platform which was done apart; what several platforms share is that of
 	// BUILDPLATFORM.
@@ -63,7 +65,7 @@ func Records(n nodes.Node, list []Assignment, took time.Duration, cached float64
 	out := make([]Record, len(list))
 	for i, a := range list {
 		out[i] = Record{
-			Platform: a.Platform, Node: n.Name, URL: n.URL, Strategy: a.Strategy, Seconds: took.Seconds() * weights[i] / whole, Cached: cached,
+			Target: a.Target, Platform: a.Platform, Node: n.Name, URL: n.URL, Strategy: a.Strategy, Seconds: took.Seconds() * weights[i] / whole, Cached: cached,
 			Work: workOf(ran(a.Steps)), When: when,
 		}
 	}
@@ -76,7 +78,7 @@ func PortionRecord(n nodes.Node, build platforms.Platform, p Portion, took time.
 		Platform: build, Portion: p.Kind, Node: n.Name, URL: n.URL, Strategy: p.Strategy, Seconds: took.Seconds(), Work: workOf(ran(p.Steps)), When: when,
 	}
 	if p.Kind == PortionPrivate {
-		out.Platform = p.Platforms[0]
+		out.Target, out.Platform = p.goals()[0].Target, p.Platforms[0]
 	}
 	return out
 }
@@ -95,7 +97,7 @@ func ran(list []crossbuild.Handling) int {
 // Seconds is how long a platform takes on a node by a strategy, newer builds counting more; false if nothing was measured.
 func (h History) Seconds(n nodes.Entry, p platforms.Platform, s crossbuild.Strategy) (float64, bool) {
 	for _, g := range groups(h) {
-		if g.url == n.URL && g.platform == p && g.portion == "" && g.strategy == s {
+		if g.url == n.URL && g.subject == (subject{Goal: Goal{Platform: p}}) && g.strategy == s {
 			return g.mean.value, true
 		}
 	}
@@ -106,11 +108,13 @@ func (h History) Seconds(n nodes.Entry, p platforms.Platform, s crossbuild.Strat
 func (r Record) measures() bool { return r.Cached < mostly && r.Seconds > 0 && r.Seconds < 30*24*3600 }
 
 // Last is the newest record of a platform: its node is the one whose cache is warm. False if there is none.
-func (h History) Last(p platforms.Platform) (Record, bool) { return h.last(p, "") }
+func (h History) Last(p platforms.Platform) (Record, bool) { return h.last(Goal{Platform: p}, "") }
 
-func (h History) last(p platforms.Platform, kind PortionKind) (Record, bool) {
+func (r *Record) subject() subject { return subject{Goal{r.Target, r.Platform}, r.Portion} }
+
+func (h History) last(g Goal, kind PortionKind) (Record, bool) {
 	for i := len(h.Records) - 1; i >= 0; i-- {
-		if r := h.Records[i]; r.Platform == p && r.Portion == kind {
+		if r := h.Records[i]; r.subject() == (subject{g, kind}) {
 			return r, true
 		}
 	}

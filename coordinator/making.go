@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/mab-build/mab/crossbuild"
-	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
 
@@ -19,8 +18,8 @@ import (
 type making struct {
 	part   crossbuild.Part
 	member *member
-	// platforms are those that it is for, in the order of the request.
-	platforms []platforms.Platform
+	// goals are those that it is for, in the order of the requests.
+	goals []Goal
 	// anew is a part whose steps run though the cache has them, where what is made of it may come from the cache: its own node would find
 	// there what it made of an earlier one, which others do not have. So it takes the part as they do.
 	anew bool
@@ -72,29 +71,29 @@ func (m *making) ended() *PartError {
 	return &PartError{making: m, err: &LostError{Node: m.member.Name, err: m.made.Err()}}
 }
 
-// cacheName is what the cache of a part is called by.
+// cacheName is what the cache of a part is called by, among those of its request.
 func (r *run) cacheName(cut *crossbuild.Cut, at int) string {
 	n := 0
 	for i := range at {
-		if r.onlyFor(&cut.Parts[i]) == r.onlyFor(&cut.Parts[at]) {
+		if r.onlyFor(&cut.Parts[i]) == r.onlyFor(&cut.Parts[at]) && r.commissionOf(cut.Origin(i)) == r.commissionOf(cut.Origin(at)) {
 			n++
 		}
 	}
-	return solver.PartName(r.onlyFor(&cut.Parts[at]), n)
+	return solver.PartName(r.onlyFor(&cut.Parts[at]).Platform, n)
 }
 
-// onlyFor is the platform that a part is for, if it is for one alone; zero if it is of what several share.
-func (r *run) onlyFor(p *crossbuild.Part) platforms.Platform {
+// onlyFor is the goal that a part is for, if it is for one alone; zero if it is of what several share.
+func (r *run) onlyFor(p *crossbuild.Part) Goal {
 	shared := r.divided().Shared
 	if shared != nil && slices.ContainsFunc(shared.Steps, func(s crossbuild.Step) bool { return s.Identity == p.Step.Identity }) {
-		return platforms.Platform{}
+		return Goal{}
 	}
-	return r.graphs[p.Graphs[0]].Target
+	return r.goals[p.Graphs[0]]
 }
 
 // String says in words what is made.
 func (m *making) String() string {
-	return fmt.Sprintf("what %s share of %q", words(m.platforms), m.part.Step.Name)
+	return fmt.Sprintf("what %s share of %q", words(m.goals), m.part.Step.Name)
 }
 
 // PartError is a part of a build that a node was to make for others, and did not, or that did not get from there to where it is needed.
@@ -137,15 +136,16 @@ func (r *run) making(ctx context.Context, cut *crossbuild.Cut, at int) *making {
 		return r.makings[i]
 	}
 	m := &making{part: part, member: r.member(part.Node), done: make(chan struct{})}
-	m.anew = len(r.request.NoCacheFilter) > 0 && slices.ContainsFunc(part.Steps, func(s *crossbuild.Step) bool { return s.NoCache })
+	filtered := slices.ContainsFunc(r.commissions, func(c *commission) bool { return len(c.request.NoCacheFilter) > 0 })
+	m.anew = filtered && slices.ContainsFunc(part.Steps, func(s *crossbuild.Step) bool { return s.NoCache })
 	for _, g := range part.Graphs {
-		m.platforms = append(m.platforms, r.graphs[g].Target)
+		m.goals = append(m.goals, r.goals[g])
 	}
 	r.makings = append(r.makings, m)
 	r.goOn(func() error {
 		defer close(m.done)
 		began := time.Now()
-		m.err = r.explain(ctx, m.member, r.make(ctx, cut, at, m))
+		m.err = r.explain(ctx, r.commissionOf(cut.Origin(at)), m.member, r.make(ctx, cut, at, m))
 		m.took = time.Since(began)
 		return nil // It is the failure of those that need the part.
 	})
@@ -172,9 +172,12 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 		}
 		return cut.Part(at, imported(have))
 	}
+	// The part is made of one request's steps, whose session has all that they name.
+	of := r.commissionOf(cut.Origin(at))
 	var err error
 	m.made, err = m.member.client.Make(ctx, solver.Make{
-		Request: &r.request.Request, Input: r.input, Registries: r.cfg.Attach.Config.Registries, Display: r.display(m.member),
+		Request: &of.request.Request, Input: of.input, Renaming: of.renaming, Companions: of.companions(),
+		Registries: r.cfg.Attach.Config.Registries, Display: r.display(nil, m.member),
 		Name: r.cacheName(cut, at), Definition: definition, Imports: imports, Materials: true, Copied: len(m.part.Paths) > 0,
 	})
 	return transferred(err, imports, needs)

@@ -6,8 +6,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/mab-build/mab/crossbuild"
@@ -17,21 +19,27 @@ import (
 // memory is what builds of this machine know of each other: what took how long, and who uses which node now. The zero value knows nothing
 // and keeps nothing.
 type memory struct {
-	file   *HistoryFile
+	file *HistoryFile
+	// key is that of all requests together, and keys those of each by its name; with one alone they are the same.
 	key    string
+	keys   map[string]string
 	known  History
 	claims *Claims
 	// seed chooses between equal nodes: for this build on this machine always the same, for others others.
 	seed uint64
 }
 
-// remember opens the memory of a request's earlier builds. Whatever goes wrong with it is no reason not to build.
-func (c *Coordinator) remember(r *Request) memory {
+// remember opens the memory of the requests' earlier builds. Whatever goes wrong with it is no reason not to build.
+func (c *Coordinator) remember(list []*commission) memory {
 	state, err := c.cfg.Attach.State.Resolve()
 	if err != nil {
 		return memory{}
 	}
-	out := memory{key: BuildKey(*r), claims: OpenClaims(filepath.Join(state.Runtime, "claims"))}
+	out := memory{keys: map[string]string{}, claims: OpenClaims(filepath.Join(state.Runtime, "claims"))}
+	for _, of := range list {
+		out.keys[of.name] = BuildKey(*of.request)
+	}
+	out.key = keyOf(list)
 	host, _ := os.Hostname() // Without one, machines may choose alike.
 	sum := sha256.Sum256([]byte(host + "\x00" + out.key))
 	out.seed = binary.BigEndian.Uint64(sum[:])
@@ -39,10 +47,47 @@ func (c *Coordinator) remember(r *Request) memory {
 		c.cfg.Note("what builds take is not remembered: " + err.Error())
 		return out
 	}
-	if out.known, err = out.file.Read(out.key); err != nil {
+	if err := out.recall(); err != nil {
 		c.cfg.Note("what earlier builds took is not known: " + err.Error())
 	}
 	return out
+}
+
+// keyOf is the key of what several requests have together.
+func keyOf(list []*commission) string {
+	if len(list) == 1 {
+		return BuildKey(*list[0].request)
+	}
+	sum := sha256.New()
+	for _, of := range list {
+		_, _ = sum.Write([]byte(BuildKey(*of.request)))
+	}
+	return hex.EncodeToString(sum.Sum(nil)[:12])
+}
+
+// recall reads the histories: what each request took, and what all took together, which each has in another way if it is built alone.
+func (m *memory) recall() (err error) {
+	if len(m.keys) == 1 {
+		m.known, err = m.file.Read(m.key)
+		return err
+	}
+	if m.known, err = m.file.Read(m.key); err != nil {
+		return err
+	}
+	for _, name := range sortedNames(m.keys) {
+		own, err := m.file.Read(m.keys[name])
+		if err != nil {
+			return err
+		}
+		for _, r := range own.Records {
+			if r.Portion != PortionShared {
+				r.Target = name
+				m.known.Records = append(m.known.Records, r)
+			}
+		}
+	}
+	slices.SortStableFunc(m.known.Records, func(a, b Record) int { return a.When.Compare(b.When) })
+	return nil
 }
 
 // plan calls make with how many builds of this machine each node has been given, and tells the others what it was given now.
@@ -108,7 +153,7 @@ func (m *memory) keep(plan *Plan, tasks []*outcome, parts ...made) error {
 	for _, o := range tasks {
 		var own []Assignment
 		for _, a := range plan.Assignments {
-			if o.task.has(a.Platform) {
+			if o.task.has(a.goal()) {
 				own = append(own, a)
 			}
 		}
@@ -118,10 +163,21 @@ func (m *memory) keep(plan *Plan, tasks []*outcome, parts ...made) error {
 		}
 		list = append(list, Records(o.task.member.Node, own, o.took, cached, now)...)
 	}
-	for i := range list {
-		list[i].Build = plan.Build
+	of := map[string][]Record{}
+	for _, r := range list {
+		r.Build = plan.Build
+		key := m.key
+		if r.Portion != PortionShared {
+			key = m.keys[r.Target]
+		}
+		of[key] = append(of[key], r)
 	}
-	return m.file.Add(m.key, list)
+	for _, key := range sortedNames(of) {
+		if err := m.file.Add(key, of[key]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // tell tells the builds of this machine which nodes this one uses from now on.

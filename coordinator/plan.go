@@ -15,6 +15,8 @@ import (
 
 // Assignment is which node builds a platform, and how.
 type Assignment struct {
+	// Target is the name of the request whose platform it is. Empty: there is one request alone.
+	Target   string              `json:"target,omitempty"`
 	Platform platforms.Platform  `json:"platform"`
 	Node     string              `json:"node"`
 	Strategy crossbuild.Strategy `json:"strategy"`
@@ -41,6 +43,8 @@ type Alternative struct {
 	Why string `json:"why_not"`
 }
 
+func (a *Assignment) goal() Goal { return Goal{a.Target, a.Platform} }
+
 // Count returns how many of the assignment's steps are handled as how says.
 func (a *Assignment) Count(how crossbuild.How) int {
 	n := 0
@@ -54,7 +58,7 @@ func (a *Assignment) Count(how crossbuild.How) int {
 
 // Plan is what a build does. It is not changed once made.
 type Plan struct {
-	// Assignments has each platform that was asked for once, in the order of the request.
+	// Assignments has each platform of each request once, in the order of the requests.
 	Assignments []Assignment `json:"platforms"`
 	// Build is BUILDPLATFORM. Zero: it is not known.
 	Build platforms.Platform `json:"build_platform,omitzero"`
@@ -123,6 +127,7 @@ func newPlan(s *Situation) (*Plan, error) {
 	placed := make([]placement, len(p.wanted))
 	for _, i := range p.order() {
 		placed[i] = p.place(&p.wanted[i])
+		p.homes[i] = placed[i].site
 	}
 	for i := range p.wanted {
 		if placed[i].site == nil {
@@ -170,8 +175,9 @@ func (p *Plan) Lines() []string {
 		out = append(out, p.Portions[i].line())
 		out = append(out, p.Portions[i].Problems...)
 	}
-	for _, a := range p.Assignments {
-		out = append(out, fmt.Sprintf("%s on %s: %s, %s", a.Platform, a.Node, a.Strategy, a.Why))
+	for i := range p.Assignments {
+		a := &p.Assignments[i]
+		out = append(out, fmt.Sprintf("%s on %s: %s, %s", a.goal(), a.Node, a.Strategy, a.Why))
 		out = append(out, a.Problems...)
 	}
 	return out
@@ -183,21 +189,24 @@ func (p *Plan) locate(node string, failure *solver.Failure) error {
 		return failure
 	}
 	out := &StepError{err: failure}
-	look := func(on string, of []platforms.Platform, steps []crossbuild.Handling) {
+	var goals []Goal
+	look := func(on string, of []Goal, steps []crossbuild.Handling) {
 		// Others may run the same step in another way.
 		for _, h := range steps {
 			if on == node && h.Step.Digest == failure.Step {
-				out.Platforms = both(out.Platforms, of)
+				goals = both(goals, of)
 				out.Node, out.How, out.Step = on, h.How, h.Step
 			}
 		}
 	}
-	for _, a := range p.Assignments {
-		look(a.Node, []platforms.Platform{a.Platform}, a.Steps)
+	for i := range p.Assignments {
+		a := &p.Assignments[i]
+		look(a.Node, []Goal{a.goal()}, a.Steps)
 	}
-	for _, o := range p.Portions {
-		look(o.Node, o.Platforms, o.Steps)
+	for i := range p.Portions {
+		look(p.Portions[i].Node, p.Portions[i].goals(), p.Portions[i].Steps)
 	}
+	out.Platforms, out.Targets = platformsOf(goals), targetsOf(goals)
 	if out.Step == nil {
 		return failure
 	}
@@ -206,8 +215,9 @@ func (p *Plan) locate(node string, failure *solver.Failure) error {
 
 // StepError is a step that failed.
 type StepError struct {
-	// Platforms are those that the step was for, in the order of the plan.
+	// Platforms are those that the step was for, in the order of the plan, and Targets the names of their requests. Nil: there is one alone.
 	Platforms []platforms.Platform
+	Targets   []string
 	Node      string
 	How       crossbuild.How
 	Step      *crossbuild.Step
@@ -220,7 +230,7 @@ func (e *StepError) Error() string {
 	if e.How != crossbuild.RunsNothing {
 		how = " (" + string(e.How) + ")"
 	}
-	return fmt.Sprintf("building %s on %s%s: step %q: %v", words(e.Platforms), e.Node, how, e.Step.Name, e.err)
+	return fmt.Sprintf("building %s on %s%s: step %q: %v", words(goalsOf(e.Platforms, e.Targets)), e.Node, how, e.Step.Name, e.err)
 }
 
 // Unwrap gives the solver's error.

@@ -99,8 +99,7 @@ func speedOf(info *nodes.Info, p platforms.Platform, middle float64) speed {
 
 // group is what earlier builds took of one platform, or a portion of it, on one node by one strategy.
 type group struct {
-	platform platforms.Platform
-	portion  PortionKind
+	subject
 	url      string
 	strategy crossbuild.Strategy
 	mean     average
@@ -116,11 +115,11 @@ func groups(h History) []group {
 			continue
 		}
 		i := slices.IndexFunc(out, func(g group) bool {
-			return g.platform == r.Platform && g.portion == r.Portion && g.url == r.URL && g.strategy == r.Strategy
+			return g.subject == r.subject() && g.url == r.URL && g.strategy == r.Strategy
 		})
 		if i < 0 {
 			i = len(out)
-			out = append(out, group{platform: r.Platform, portion: r.Portion, url: r.URL, strategy: r.Strategy})
+			out = append(out, group{subject: r.subject(), url: r.URL, strategy: r.Strategy})
 		}
 		out[i].add(r)
 	}
@@ -178,7 +177,7 @@ func workloadOf(of subject, list []group, costs []float64) workload {
 		}
 		return sum / max(n, 1)
 	}
-	like := func(g group) bool { return g.platform == of.platform && g.portion == of.portion }
+	like := func(g group) bool { return g.subject == of }
 	all := mean(like)
 	if all == 0 {
 		like = func(group) bool { return true }

@@ -43,12 +43,12 @@ func (p *planner) experienceOf(w *wanted, list []group, cost []float64) experien
 	if w.part != nil {
 		kind = w.part.kind
 	}
-	out := experience{work: workloadOf(subject{w.target, kind}, list, cost), endpoint: -1}
+	out := experience{work: workloadOf(subject{w.goal(), kind}, list, cost), endpoint: -1}
 	if !out.work.known {
 		out.work.fast, out.work.slow = 1, 1
 	}
 	var ok bool
-	if out.warm, ok = p.s.History.last(w.target, kind); ok && w.target != (platforms.Platform{}) {
+	if out.warm, ok = p.s.History.last(w.goal(), kind); ok && w.target != (platforms.Platform{}) {
 		out.endpoint = slices.IndexFunc(p.sites, func(s site) bool { return s.node.URL == out.warm.URL })
 	}
 	return out
@@ -87,7 +87,7 @@ func (p *planner) weigh(list []group) {
 		if list[i].work > 0 {
 			continue
 		}
-		of := max(0, slices.IndexFunc(p.wanted, func(w wanted) bool { return list[i].portion == "" && w.target == list[i].platform }))
+		of := max(0, slices.IndexFunc(p.wanted, func(w wanted) bool { return list[i].portion == "" && w.goal() == list[i].Goal }))
 		f := &p.wanted[of].whole
 		steps := f.steps
 		for _, r := range f.gone {
@@ -100,7 +100,7 @@ func (p *planner) weigh(list []group) {
 // remember notes at each site what was measured there, for each second of work.
 func (p *planner) remember(list []group) {
 	for _, g := range list {
-		number, ok := p.subjects[subject{g.platform, g.portion}]
+		number, ok := p.subjects[g.subject]
 		if !ok {
 			continue
 		}
@@ -127,7 +127,7 @@ func (p *planner) costOf(list []group) []float64 {
 	out := make([]float64, len(list))
 	for i, g := range list {
 		out[i] = costs[g.strategy]
-		number, ok := p.subjects[subject{g.platform, g.portion}]
+		number, ok := p.subjects[g.subject]
 		if s := sites[g.url]; s != nil && ok {
 			for _, f := range []*form{&wanteds[number].whole, &wanteds[number].rest} {
 				if f.graph != nil && p.strategy(f, s) == g.strategy {

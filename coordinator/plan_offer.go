@@ -4,6 +4,7 @@ package coordinator
 
 import (
 	"cmp"
+	"fmt"
 
 	"github.com/mab-build/mab/crossbuild"
 )
@@ -69,7 +70,26 @@ func (p *planner) seat(w *wanted) placement {
 	if len(p.offers) == 0 {
 		return placement{}
 	}
-	return p.placement(w, p.choose())
+	best := p.choose()
+	if at, with := p.beside(w, best); with != nil {
+		out := p.placement(w, at)
+		out.why = fmt.Sprintf("it has RUN steps in common with %s", with.goal())
+		return out
+	}
+	return p.placement(w, best)
+}
+
+// beside returns the place of an offer, by no worse a strategy than the best, of the node that builds what w has programs in common with, and
+// what that is; nil if there is none.
+func (p *planner) beside(w *wanted, best int) (int, *wanted) {
+	for _, like := range w.like {
+		for i := range p.offers {
+			if p.homes[like] != nil && p.offers[i].site == p.homes[like] && tier(p.offers[i].strategy) <= tier(p.offers[best].strategy) {
+				return i, &p.wanted[like]
+			}
+		}
+	}
+	return best, nil
 }
 
 // offer finds what w comes to on a site; false if that cannot or may not have it.

@@ -208,10 +208,10 @@ func (p *planner) assignment(w *wanted, c placement, left *crossbuild.Graph) Ass
 	// The strategies are the answers of the same question, so that this cannot fail.
 	d, err := crossbuild.Decide(left, info, p.anywhere)
 	if err != nil {
-		return Assignment{Platform: w.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
+		return Assignment{Target: w.name, Platform: w.target, Node: c.site.node.Name, Strategy: c.strategy, Why: err.Error()}
 	}
 	out := Assignment{
-		Platform: w.target, Node: c.site.node.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, info),
+		Target: w.name, Platform: w.target, Node: c.site.node.Name, Strategy: d.Strategy, Why: d.Why, Steps: d.Steps, Problems: problems(d.Steps, info),
 		Expected: p.told(w, c.finish), Alternatives: c.alternatives,
 	}
 	out.Why = strings.Join(append(append([]string{out.Why}, p.elsewhere(w, &c)...), c.reasons()...), "; ")

@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"slices"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 )
@@ -16,6 +18,8 @@ type planner struct {
 	s      *Situation
 	sites  []site
 	wanted []wanted
+	// homes are where wanted are placed; nil is one that is not yet.
+	homes []*site
 	// shared is what several of wanted have in common and is done apart. Nil: nothing is.
 	shared *portion
 	// subjects number what things are measured of.
@@ -36,8 +40,8 @@ type planner struct {
 
 // subject is something that takes time: a platform, or a portion of one.
 type subject struct {
-	platform platforms.Platform
-	portion  PortionKind
+	Goal
+	portion PortionKind
 }
 
 func newPlanner(s *Situation) *planner {
@@ -61,30 +65,78 @@ func (p *planner) read() {
 	d := p.s.Division
 	var less []identities
 	if d != nil && d.Shared != nil {
-		p.shared = p.newPortion(PortionShared, p.s.Build, d.Shared)
+		p.shared = p.newPortion(PortionShared, Goal{Platform: p.s.Build}, d.Shared)
 		less = append(less, p.shared.steps)
 	}
-	p.wanted = make([]wanted, len(p.s.Graphs))
+	p.wanted, p.homes = make([]wanted, len(p.s.Graphs)), make([]*site, len(p.s.Graphs))
 	for i, g := range p.s.Graphs {
 		w := &p.wanted[i]
-		*w = wanted{target: g.Target, number: p.subject(g.Target, ""), whole: p.form(g, less...)}
+		goal := Goal{p.s.target(i), g.Target}
+		*w = wanted{name: goal.Target, target: goal.Platform, number: p.subject(goal, ""), whole: p.form(g, less...)}
 		if w.whole.waits {
-			p.shared.users = append(p.shared.users, g.Target)
+			p.shared.users = append(p.shared.users, goal)
 		}
 		if d == nil || i >= len(d.Private) || d.Private[i] == nil {
 			continue
 		}
-		w.private = p.newPortion(PortionPrivate, g.Target, d.Private[i])
-		w.private.users = []platforms.Platform{g.Target}
+		w.private = p.newPortion(PortionPrivate, goal, d.Private[i])
+		w.private.users = []Goal{goal}
 		w.private.whole.open(g, less)
 		w.rest = p.form(g, append(less[:len(less):len(less)], w.private.steps)...)
 	}
 	if p.shared != nil && len(p.shared.users) == 0 {
 		p.shared = nil
 	}
+	p.liken()
 }
 
-func (p *planner) subject(of platforms.Platform, kind PortionKind) int {
+// liken finds platforms of several requests that have programs in common which none of them does apart: on one node they are run once.
+func (p *planner) liken() {
+	of := map[platforms.Platform][]int{}
+	for i := range p.wanted {
+		of[p.wanted[i].target] = append(of[p.wanted[i].target], i)
+	}
+	if len(of) == len(p.wanted) {
+		return
+	}
+	var less []identities
+	if p.shared != nil {
+		less = append(less, p.shared.steps)
+	}
+	for i := range p.wanted {
+		list := of[p.wanted[i].target]
+		if len(list) < 2 || list[0] != i {
+			continue
+		}
+		have := map[digest.Digest]int{} // the last that has it
+		for _, at := range list {
+			g := p.wanted[at].whole.graph
+			for k := range g.Steps {
+				s := &g.Steps[k]
+				if !s.Runs() || among(less, s) {
+					continue
+				}
+				if other, ok := have[s.Identity]; ok && other != at && !slices.Contains(p.wanted[at].like, other) {
+					p.wanted[at].like = append(p.wanted[at].like, other)
+					p.wanted[other].like = append(p.wanted[other].like, at)
+				}
+				have[s.Identity] = at
+			}
+		}
+	}
+}
+
+// target is the name of the request that a graph is of.
+func (s *Situation) target(graph int) string {
+	if graph < len(s.Targets) {
+		return s.Targets[graph]
+	}
+	return ""
+}
+
+func (w *wanted) goal() Goal { return Goal{w.name, w.target} }
+
+func (p *planner) subject(of Goal, kind PortionKind) int {
 	key := subject{of, kind}
 	n, ok := p.subjects[key]
 	if !ok {
@@ -180,7 +232,7 @@ func (p *planner) allows(w *wanted, s crossbuild.Strategy) bool {
 // excluded tells whether and why a site is not to be used for w by a strategy.
 func (w *wanted) excluded(s *site, how crossbuild.Strategy) (why string, out bool) {
 	if w.part == nil {
-		return s.excluded(w.target, how)
+		return s.excluded(w.goal(), how)
 	}
 	for _, user := range w.part.users {
 		if why, out := s.excluded(user, how); out {

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/mab-build/mab/crossbuild"
-	"github.com/mab-build/mab/platforms"
 )
 
 // partSeconds is what it takes to make an image out of a step's result and to unpack it again, beside its bytes.
@@ -20,7 +19,7 @@ type portion struct {
 	kind  PortionKind
 	steps identities
 	// users are the platforms that it is for.
-	users []platforms.Platform
+	users []Goal
 	// bytes is how much of it is taken to travel to a node.
 	bytes float64
 	// at is where it is done, or would be. Without a site nothing can do it.
@@ -29,9 +28,9 @@ type portion struct {
 	standing *Portion
 }
 
-func (p *planner) newPortion(kind PortionKind, target platforms.Platform, g *crossbuild.Graph) *portion {
+func (p *planner) newPortion(kind PortionKind, goal Goal, g *crossbuild.Graph) *portion {
 	out := &portion{kind: kind, steps: identitiesOf(g)}
-	out.wanted = wanted{target: target, number: p.subject(target, kind), whole: p.form(g), part: out}
+	out.wanted = wanted{name: goal.Target, target: goal.Platform, number: p.subject(goal, kind), whole: p.form(g), part: out}
 	out.bytes = p.travelling(g)
 	return out
 }
@@ -84,13 +83,13 @@ func (p *planner) stand() {
 		standing := &p.s.Standing[i]
 		portion := p.portionOf(standing)
 		if portion == nil {
-			if p.usable(standing, standing.Platforms) != nil {
+			if p.usable(standing, standing.goals()) != nil {
 				p.staying = append(p.staying, *standing)
 			}
 			continue
 		}
 		// Those that are not planned now may need it as well.
-		portion.users = both(standing.Platforms, portion.users)
+		portion.users = both(standing.goals(), portion.users)
 		if site := p.usable(standing, portion.users); site != nil {
 			portion.standing = standing
 			portion.at = placement{offer: offer{site: site, strategy: standing.Strategy}}
@@ -105,7 +104,7 @@ func (p *planner) portionOf(standing *Portion) *portion {
 	}
 	for i := range p.wanted {
 		w := &p.wanted[i]
-		if w.private != nil && w.private.standing == nil && standing.of(w.whole.graph) {
+		if w.private != nil && w.private.standing == nil && standing.of(w.goal(), w.whole.graph) {
 			return w.private
 		}
 	}
@@ -113,7 +112,7 @@ func (p *planner) portionOf(standing *Portion) *portion {
 }
 
 // usable is the site of a portion that stays; nil if it cannot, because its node is not there or is not to be used for one of its users.
-func (p *planner) usable(standing *Portion, users []platforms.Platform) *site {
+func (p *planner) usable(standing *Portion, users []Goal) *site {
 	at := slices.IndexFunc(p.sites, func(s site) bool { return s.node.Name == standing.Node })
 	if at < 0 {
 		return nil
@@ -127,7 +126,7 @@ func (p *planner) usable(standing *Portion, users []platforms.Platform) *site {
 }
 
 // both is a, and what else is in b.
-func both(a, b []platforms.Platform) []platforms.Platform {
+func both(a, b []Goal) []Goal {
 	out := slices.Clone(a)
 	for _, p := range b {
 		if !slices.Contains(out, p) {
@@ -239,13 +238,14 @@ func (p *planner) portions(placed []placement) []Portion {
 func (p *planner) describe(o *portion) Portion {
 	if o.standing != nil {
 		out := *o.standing
-		out.Platforms = o.users
+		out.Platforms, out.Targets = platformsOf(o.users), targetsOf(o.users)
 		return out
 	}
 	info := o.at.site.node.Info
 	out := Portion{
-		Kind: o.kind, Node: o.at.site.node.Name, Strategy: o.at.strategy, Platforms: o.users, Expected: p.told(&o.wanted, o.at.finish),
-		Steps: []crossbuild.Handling{},
+		Kind: o.kind, Node: o.at.site.node.Name, Strategy: o.at.strategy, Platforms: platformsOf(o.users), Targets: targetsOf(o.users),
+		Expected: p.told(&o.wanted, o.at.finish),
+		Steps:    []crossbuild.Handling{},
 	}
 	// The strategies are the answers of the same question, so that this cannot fail.
 	d, err := crossbuild.Decide(o.whole.graph, info, p.anywhere)

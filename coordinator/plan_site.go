@@ -149,9 +149,10 @@ func (s *site) start(context float64) float64 {
 }
 
 // excluded tells whether and why the node is not to be used for a platform by a strategy.
-func (s *site) excluded(target platforms.Platform, how crossbuild.Strategy) (why string, out bool) {
+func (s *site) excluded(goal Goal, how crossbuild.Strategy) (why string, out bool) {
 	for _, e := range s.without {
-		if (e.Any || how != 0 && e.Strategy == how) && (e.Platform == platforms.Platform{} || e.Platform == target) {
+		if (e.Any || how != 0 && e.Strategy == how) && (e.Platform == platforms.Platform{} || e.Platform == goal.Platform) &&
+			(e.Target == "" || e.Target == goal.Target) {
 			return e.Why, true
 		}
 	}

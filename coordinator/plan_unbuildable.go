@@ -15,6 +15,8 @@ import (
 
 // Unbuildable is a platform that no node can build.
 type Unbuildable struct {
+	// Target is as in Assignment.
+	Target   string             `json:"target,omitempty"`
 	Platform platforms.Platform `json:"platform"`
 	Reason   string             `json:"reason"`
 	Mend     string             `json:"mend,omitempty"`
@@ -29,7 +31,7 @@ type UnbuildableError struct{ Platforms []Unbuildable }
 func (e *UnbuildableError) Error() string {
 	parts := make([]string, len(e.Platforms))
 	for i, p := range e.Platforms {
-		parts[i] = fmt.Sprintf("no node can build %s: %s", p.Platform, p.Reason)
+		parts[i] = fmt.Sprintf("no node can build %s: %s", Goal{p.Target, p.Platform}, p.Reason)
 	}
 	return strings.Join(parts, "\n")
 }
@@ -65,7 +67,7 @@ type refusal struct {
 // unbuildable tells why no node can have a platform: each reason once, with the nodes that it is true of.
 func (p *planner) unbuildable(w *wanted) Unbuildable {
 	if len(p.sites) == 0 {
-		return Unbuildable{Platform: w.target, Reason: "there is no node"}
+		return Unbuildable{Target: w.name, Platform: w.target, Reason: "there is no node"}
 	}
 	var lacks []platforms.Platform
 	var list []refusal
@@ -82,7 +84,7 @@ func (p *planner) unbuildable(w *wanted) Unbuildable {
 		}
 		list[at].nodes = append(list[at].nodes, s.node.Name)
 	}
-	return Unbuildable{Platform: w.target, Reason: reasons(list), Mend: mends(list), Lacks: lacks}
+	return Unbuildable{Target: w.name, Platform: w.target, Reason: reasons(list), Mend: mends(list), Lacks: lacks}
 }
 
 // reasons joins the first refusals, and counts the nodes of the others.

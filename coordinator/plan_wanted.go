@@ -15,7 +15,11 @@ import (
 
 // wanted is a platform to be assigned, or a portion to be placed.
 type wanted struct {
+	// name is that of the request, and target the platform.
+	name   string
 	target platforms.Platform
+	// like are others of the same platform, by their places, that have programs in common with it which are run at home.
+	like []int
 	// number is the planner's of the target, for what was measured of it.
 	number int
 	// whole is all that is done of it on one node, and rest what of that its home does where private is done elsewhere.

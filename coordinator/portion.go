@@ -33,8 +33,10 @@ type Portion struct {
 	Strategy crossbuild.Strategy `json:"strategy"`
 	// Why is a sentence without capital letter and full stop.
 	Why string `json:"why"`
-	// Platforms are those that it is for, in the order of the request.
+	// Platforms are those that it is for, in the order of the requests.
 	Platforms []platforms.Platform `json:"for"`
+	// Targets are the names of the requests that these are of. Nil: there is one alone.
+	Targets []string `json:"targets,omitempty"`
 	// Steps are those that run programs, and how.
 	Steps []crossbuild.Handling `json:"steps"`
 	// Problems and Expected are as in Assignment.
@@ -72,19 +74,10 @@ func shortHash(text string) string {
 // nowhere.
 func (p *Plan) Places(graphs []*crossbuild.Graph) crossbuild.Places {
 	out := crossbuild.Places{Home: make([]string, len(graphs)), Private: make([]string, len(graphs))}
-	seen := map[platforms.Platform]int{}
-	for i, g := range graphs {
-		nth := seen[g.Target]
-		seen[g.Target]++
-		for _, a := range p.Assignments {
-			if a.Platform != g.Target {
-				continue
-			}
-			if nth == 0 {
-				out.Home[i] = a.Node
-				break
-			}
-			nth--
+	target := make([]string, len(graphs))
+	for i, at := range p.order(graphs) {
+		if at >= 0 {
+			out.Home[i], target[i] = p.Assignments[at].Node, p.Assignments[at].Target
 		}
 	}
 	for at := range p.Portions {
@@ -94,7 +87,7 @@ func (p *Plan) Places(graphs []*crossbuild.Graph) crossbuild.Places {
 			continue
 		}
 		for i, g := range graphs {
-			if portion.of(g) && out.Private[i] == "" {
+			if portion.of(Goal{target[i], g.Target}, g) && out.Private[i] == "" {
 				out.Private[i] = portion.Node
 				break
 			}
@@ -103,9 +96,28 @@ func (p *Plan) Places(graphs []*crossbuild.Graph) crossbuild.Places {
 	return out
 }
 
-// of reports whether a private portion is one of a graph. There may be several graphs of a platform.
-func (p *Portion) of(g *crossbuild.Graph) bool {
-	if p.Kind != PortionPrivate || !slices.Contains(p.Platforms, g.Target) || len(p.Steps) == 0 {
+// order are the places of the assignments of graphs; -1 for one that has none. Of one platform there may be several.
+func (p *Plan) order(graphs []*crossbuild.Graph) []int {
+	out := make([]int, len(graphs))
+	taken := make([]bool, len(p.Assignments))
+	for i, g := range graphs {
+		out[i] = -1
+		for k := range p.Assignments {
+			if !taken[k] && p.Assignments[k].Platform == g.Target {
+				out[i], taken[k] = k, true
+				break
+			}
+		}
+	}
+	return out
+}
+
+// goals are those that it is for.
+func (p *Portion) goals() []Goal { return goalsOf(p.Platforms, p.Targets) }
+
+// of reports whether a private portion is one of a graph, which is for a goal. There may be several graphs of a platform.
+func (p *Portion) of(goal Goal, g *crossbuild.Graph) bool {
+	if p.Kind != PortionPrivate || !slices.Contains(p.goals(), goal) || len(p.Steps) == 0 {
 		return false
 	}
 	first := p.Steps[0].Step.Identity
@@ -129,15 +141,11 @@ func (p *Plan) portion(part *crossbuild.Part) *Portion {
 
 // line tells of the portion.
 func (p *Portion) line() string {
-	names := make([]string, len(p.Platforms))
-	for i, name := range p.Platforms {
-		names[i] = name.String()
-	}
 	head, steps := "part of ", runSteps(ran(p.Steps))
 	if p.Kind == PortionShared {
 		head, steps = "shared by ", steps+" run once"
 	}
-	parts := []string{fmt.Sprintf("%s%s on %s: %s, %s", head, strings.Join(names, ", "), p.Node, p.Strategy, steps)}
+	parts := []string{fmt.Sprintf("%s%s on %s: %s, %s", head, words(p.goals()), p.Node, p.Strategy, steps)}
 	for _, t := range p.Travels {
 		parts = append(parts, t.String())
 	}

@@ -17,6 +17,8 @@ import (
 
 // Result is what a build made.
 type Result struct {
+	// Target is the name of the request that it is of. Empty: that was alone.
+	Target string
 	// Descriptor is that of the index, or of the image where an index would hold one alone. Zero: the build made no image.
 	Descriptor ocispec.Descriptor
 	// Refs were written, in the order asked for.
@@ -25,7 +27,8 @@ type Result struct {
 	Images []manifestlist.Image
 	// Loaded is the ID of the image in the engine that it was loaded into, which is not always its digest. Empty: into none.
 	Loaded digest.Digest
-	Plan   *Plan
+	// Plan is that of all requests.
+	Plan *Plan
 	// Ref is the build's name in the history of the node that solved its first platform: NODE/NAME.
 	Ref string
 	// Took is the whole time of the build, and Phases what it was spent on, in order.
@@ -96,6 +99,9 @@ func (r *Result) Metadata() ([]byte, error) {
 	}
 	var list []entry
 	for _, a := range r.Plan.Assignments {
+		if a.Target != r.Target {
+			continue
+		}
 		e := entry{Platform: a.Platform, Node: a.Node, Strategy: a.Strategy, Why: a.Why}
 		for _, image := range r.Images {
 			if image.Platform == a.Platform {

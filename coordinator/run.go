@@ -22,20 +22,19 @@ import (
 
 // run is one build under way.
 type run struct {
-	cfg      Config
-	request  *Request
-	input    *solver.Input
-	members  []*member
-	absent   []Found
-	delivery *delivery
-	clock    clock
-	memory   memory
+	cfg         Config
+	commissions []*commission
+	members     []*member
+	absent      []Found
+	clock       clock
+	memory      memory
 	// dry is a run that only plans.
 	dry bool
-	// targets are what the frontend made of the Dockerfile for a BUILDPLATFORM, graphs are how mab reads them, and division is what of
-	// them can be done apart, nil: nothing. They do not change while there is a plan.
+	// targets are what the frontends made of the requests for a BUILDPLATFORM, one after the other, goals are what they are for, graphs are how
+	// mab reads them, and division is what of them can be done apart, nil: nothing. They do not change while there is a plan.
 	buildPlatform platforms.Platform
 	targets       []solver.Target
+	goals         []Goal
 	graphs        []*crossbuild.Graph
 	division      *crossbuild.Division
 	// looked are the graphs of a look at base images that differed between platforms.
@@ -59,9 +58,10 @@ type run struct {
 // task is a part of the plan that one node solves at once.
 type task struct {
 	member *member
-	// platforms are in the order of the request. Nil for the task that makes the plan, until it is made.
+	of     *commission
+	// platforms are in the order of the request. Nil for a task that has the frontend run, until the plan is made.
 	platforms []platforms.Platform
-	// lead is the task that makes the plan.
+	// lead is a task that has the frontend run, and makes the plan if it is the last.
 	lead bool
 	// through is a task whose image is sent here, because the node does not reach the registry.
 	through bool
@@ -71,7 +71,11 @@ type task struct {
 	itself []digest.Digest
 }
 
-func (t *task) has(p platforms.Platform) bool { return slices.Contains(t.platforms, p) }
+func (t *task) goals() []Goal { return t.of.goals(t.platforms) }
+
+func (t *task) has(g Goal) bool {
+	return t.of.name == g.Target && slices.Contains(t.platforms, g.Platform)
+}
 
 // outcome is what a task left behind.
 type outcome struct {
@@ -88,30 +92,32 @@ type outcome struct {
 
 // fault is a task that failed for good.
 type fault struct {
-	platforms []platforms.Platform
-	err       error
+	goals []Goal
+	err   error
 }
 
 // start reaches the nodes. The caller closes the members.
-func (c *Coordinator) start(ctx context.Context, r *Request) (*run, error) {
+func (c *Coordinator) start(ctx context.Context, list []*commission) (*run, error) {
 	members, absent, err := c.gather(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := &run{cfg: c.cfg, request: r, members: members, absent: absent}
-	if first := leads(members)[0].info; len(r.Platforms) == 0 && len(first.Platforms) > 0 {
-		r.Platforms = []platforms.Platform{first.Platforms[0]}
+	first := leads(members)[0].info
+	for _, of := range list {
+		if len(of.request.Platforms) == 0 && len(first.Platforms) > 0 {
+			of.request.Platforms = []platforms.Platform{first.Platforms[0]}
+		}
 	}
-	return out, nil
+	return &run{cfg: c.cfg, commissions: list, members: members, absent: absent}, nil
 }
 
 // alone reports whether one solve does the whole build, and writes where it goes.
-func (r *run) alone() bool { return len(r.members) == 1 && !r.request.KeepGoing }
+func (r *run) alone() bool { return len(r.members) == 1 && !r.several() && !r.common().KeepGoing }
 
-// splits reports whether each platform writes a cache of its own: where several nodes may build the platforms, one would overwrite what
-// another wrote, whoever builds which this time.
-func (r *run) splits() bool {
-	return len(r.request.Platforms) > 1 && (len(r.members)+len(r.absent) > 1 || r.request.KeepGoing)
+// splits reports whether each platform of a request writes a cache of its own: where several nodes may build the platforms, one would
+// overwrite what another wrote, whoever builds which this time.
+func (r *run) splits(c *commission) bool {
+	return len(c.request.Platforms) > 1 && (len(r.members)+len(r.absent) > 1 || r.common().KeepGoing)
 }
 
 func (r *run) farm() []nodes.Node {
@@ -145,27 +151,51 @@ func (r *run) solveFor(ctx context.Context) error {
 func (r *run) lead(ctx context.Context, spawn func(task)) error {
 	var errs []error
 	for _, m := range r.usable() {
-		err := r.attempt(ctx, &task{member: m, lead: true}, spawn)
+		err := r.ask(ctx, m, spawn)
 		tag := (*movedError)(nil)
 		for i := 0; i < looks && errors.As(err, &tag); i++ {
-			err = r.attempt(ctx, &task{member: m, lead: true}, spawn)
+			err = r.ask(ctx, m, spawn)
 		}
 		if r.planned() || err == nil || ctx.Err() != nil {
 			return err
 		}
-		out := r.exclusions(ctx, task{member: m, platforms: r.request.Platforms}, err)
+		out := r.exclusions(ctx, m, r.all(), err)
 		if len(out) == 0 {
 			return err
 		}
 		r.exclude(out...)
 		r.say(fmt.Sprintf("%s does not make the plan, because %s", m.Name, out[0].Why))
 		if m.reached != nil && !isLost(err) {
-			err = &StrandedError{Platforms: r.request.Platforms, err: fmt.Errorf("making the plan on %s: %w", m.Name, err)}
+			err = &StrandedError{Goals: r.all(), err: fmt.Errorf("making the plan on %s: %w", m.Name, err)}
 		}
 		errs = append(errs, err)
 	}
 	// What the first of them said holds for this machine, if that takes part.
 	return errs[0]
+}
+
+// ask has the frontends of all requests run on one node, each when those are read that it is made of. The last makes the plan.
+func (r *run) ask(ctx context.Context, m *member, spawn func(task)) error {
+	for _, c := range r.commissions {
+		c.targets, c.ready = nil, make(chan struct{})
+	}
+	if !r.several() {
+		return r.attempt(ctx, &task{member: m, of: r.commissions[0], lead: true}, spawn)
+	}
+	group, asking := errgroup.WithContext(ctx)
+	for _, c := range r.commissions {
+		group.Go(func() error {
+			for _, linked := range c.links {
+				select {
+				case <-linked.ready:
+				case <-asking.Done():
+					return asking.Err()
+				}
+			}
+			return c.wrap(r.attempt(asking, &task{member: m, of: c, lead: true}, spawn))
+		})
+	}
+	return group.Wait()
 }
 
 func (r *run) planned() bool {
@@ -196,13 +226,13 @@ func (r *run) attempt(ctx context.Context, t *task, spawn func(task)) error {
 		err = errors.Join(err, out.share.discard())
 	}
 	if ctx.Err() != nil || !r.planned() {
-		return r.explain(ctx, t.member, err)
+		return r.explain(ctx, t.of, t.member, err)
 	}
 	if len(t.platforms) == 0 {
 		// The plan is made, and what the node was given of it is another task.
 		return nil
 	}
-	return r.recover(ctx, *t, r.explain(ctx, t.member, transferred(err, out.imports, out.used)))
+	return r.recover(ctx, *t, r.explain(ctx, t.of, t.member, transferred(err, out.imports, out.used)))
 }
 
 // finish keeps what a task left behind, if it is made of what the others are made of.
@@ -222,27 +252,29 @@ func (r *run) finish(ctx context.Context, out *outcome) error {
 
 // solve solves a task and reads the images that it made, so that nothing is wanted of its node any more.
 func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)) (err error) {
-	request := r.request.Request
+	request := t.of.request.Request
 	if !t.lead {
 		request.Platforms = t.platforms
 	}
-	exports := r.delivery.exports
+	exports := t.of.delivery.exports
 	if !r.alone() || t.through {
-		if out.share, err = r.delivery.share(t.through); err != nil {
+		if out.share, err = t.of.delivery.share(t.through); err != nil {
 			return err
 		}
 		exports = out.share.exports
 	}
 	s := solver.Solve{
-		Request: &request, Input: r.input, Exports: exports, Display: r.display(t.member),
+		Request: &request, Input: t.of.input, Exports: exports, Display: r.display(t.of, t.member),
 		Registries: r.cfg.Attach.Config.Registries,
-		Whole:      r.request.Platforms, SplitCaches: r.splits(),
+		Whole:      t.of.request.Platforms, SplitCaches: r.splits(t.of),
+		Renaming: t.of.renaming, Companions: t.of.companions(),
 	}
 	if t.cut != nil {
 		r.give(ctx, t, out, &s)
 	}
 	s.BuildPlatform = r.frontendPlatform(t)
 	if t.lead {
+		s.Contexts = t.of.contexts()
 		s.Decide = func(ctx context.Context, targets []solver.Target) (bool, error) {
 			return r.decide(ctx, t, targets, spawn)
 		}
@@ -262,17 +294,9 @@ func (r *run) frontendPlatform(t *task) platforms.Platform {
 	return r.buildPlatform
 }
 
-// display is what shows the steps of a node: called by its name if there are others.
-func (r *run) display(m *member) *solver.Display {
-	if len(r.members) == 1 {
-		return r.cfg.Display
-	}
-	return r.cfg.Display.For(m.Name)
-}
-
 // collect reads the images of a task, and checks them.
 func (r *run) collect(ctx context.Context, t *task, out *outcome) error {
-	if !r.delivery.delivers() {
+	if !t.of.delivery.delivers() {
 		return nil
 	}
 	from, done, err := r.origin(t, out)
@@ -294,31 +318,20 @@ func (r *run) collect(ctx context.Context, t *task, out *outcome) error {
 
 // origin is where the image of a task is read from: what was sent here, or the node, or the registry that it was pushed to.
 func (r *run) origin(t *task, out *outcome) (manifestlist.Blobs, func(), error) {
+	d := t.of.delivery
 	switch {
 	case out.share != nil && out.share.blobs != "":
 		return manifestlist.BlobDir(out.share.blobs), func() {}, nil
-	case len(r.delivery.layouts) > 0 && out.share == nil:
-		return manifestlist.BlobDir(r.delivery.staging), func() {}, nil
-	case len(r.delivery.refs) == 0:
+	case len(d.layouts) > 0 && out.share == nil:
+		return manifestlist.BlobDir(d.staging), func() {}, nil
+	case len(d.refs) == 0:
 		return t.member.client, func() {}, nil
 	}
-	registry, err := r.registry()
+	registry, err := r.registry(t.of)
 	if err != nil {
 		return nil, nil, err
 	}
-	return several{t.member.client, registry.Repository(r.delivery.refs[0])}, registry.Close, nil
-}
-
-func (r *run) registry() (*manifestlist.Client, error) {
-	return manifestlist.New(manifestlist.Config{Insecure: r.delivery.insecure, Registries: r.cfg.Attach.Config.Registries})
-}
-
-// rank is the place of a task in the order of the request.
-func (r *run) rank(list []platforms.Platform) int {
-	if len(list) == 0 {
-		return -1
-	}
-	return slices.Index(r.request.Platforms, list[0])
+	return several{t.member.client, registry.Repository(d.refs[0])}, registry.Close, nil
 }
 
 // discard gives up what is left of the shares.

@@ -54,8 +54,8 @@ func (r *run) usable() []*member {
 // buildPlatforms are the platforms that may be BUILDPLATFORM, the best first. Its zero value is that of the node which runs the frontend.
 func (r *run) buildPlatforms() []platforms.Platform {
 	switch {
-	case r.request.Build != platforms.Platform{}:
-		return []platforms.Platform{r.request.Build}
+	case r.common().Build != platforms.Platform{}:
+		return []platforms.Platform{r.common().Build}
 	case len(r.members) == 1:
 		return []platforms.Platform{{}}
 	}

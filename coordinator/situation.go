@@ -10,8 +10,10 @@ import (
 
 // Situation is what a plan is made of. Its zero value has nothing to build.
 type Situation struct {
-	// Graphs are what is to be planned, one for each platform, in the order of the request.
+	// Graphs are what is to be planned, one for each platform, in the order of the requests.
 	Graphs []*crossbuild.Graph
+	// Targets are the names of the requests that Graphs are of. Nil: there is one alone.
+	Targets []string
 	// Farm are the nodes that answered, in the user's order.
 	Farm []nodes.Node
 	// Allowed are the strategies that the user allows. Empty: all.
@@ -46,6 +48,8 @@ type Exclusion struct {
 	Any      bool
 	// Platform is the one that it failed for. Its zero value: all.
 	Platform platforms.Platform
+	// Target is the name of the request whose platform that is. Empty: of any.
+	Target string
 	// Why is a sentence without capital letter and full stop.
 	Why string
 }

@@ -186,6 +186,9 @@ func (c *Cut) also(needs []int, does *region, node string, end int) []int {
 // Uses are the parts that the home of a graph needs, whether or not they travel, by their places in Parts.
 func (c *Cut) Uses(graph int) []int { return c.homes[graph].uses }
 
+// Origin is the graph, by its place in the list given, whose steps a part is made of.
+func (c *Cut) Origin(part int) int { return c.makes[part].graph }
+
 // To are the nodes that fetch a part, each once: first those that need it for parts of their own, then homes.
 func (c *Cut) To(part int) []string {
 	var nodes []string

@@ -38,14 +38,20 @@ func (e *FormatError) Hint() string {
 // too. Steps that should name a platform but don't (BuildKit's own frontends always do) get target. Its error is a
 // *FormatError. The graph keeps def, to make other definitions of it: def must not be changed afterwards.
 func Read(target platforms.Platform, def *pb.Definition) (*Graph, error) {
+	return ReadOf(target, def, Own{})
+}
+
+// ReadOf is Read for one of several requests that are built together: steps that use what is the request's own are equal only to those of
+// requests that have the same.
+func ReadOf(target platforms.Platform, def *pb.Definition, own Own) (*Graph, error) {
 	r := &reader{
-		target: target, def: def,
+		target: target, def: def, own: own,
 		ops:   make(map[digest.Digest]*pb.Op, len(def.GetDef())),
 		raw:   make(map[digest.Digest][]byte, len(def.GetDef())),
 		index: make(map[digest.Digest]int, len(def.GetDef())),
 	}
 	if len(def.GetDef()) == 0 {
-		return &Graph{Target: target}, nil
+		return &Graph{Target: target, own: own}, nil
 	}
 	var last digest.Digest
 	for i, raw := range def.GetDef() {
@@ -68,12 +74,13 @@ func Read(target platforms.Platform, def *pb.Definition) (*Graph, error) {
 	}
 	r.origin.def = def
 	r.origin.result = edge{from: r.index[digest.Digest(result[0].GetDigest())], output: result[0].GetIndex()}
-	return &Graph{Target: target, Steps: r.steps, origin: &r.origin}, nil
+	return &Graph{Target: target, Steps: r.steps, origin: &r.origin, own: own}, nil
 }
 
 // reader collects steps in topological order: a step is added after its inputs.
 type reader struct {
 	target  platforms.Platform
+	own     Own
 	def     *pb.Definition
 	ops     map[digest.Digest]*pb.Op
 	raw     map[digest.Digest][]byte

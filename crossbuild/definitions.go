@@ -85,7 +85,7 @@ func (c *Cut) Target(graph int, def *pb.Definition, have Imports) (*pb.Definitio
 	kept := s.keep(h.list, g.result(), false)
 	list := h.list
 	if g.origin == nil || g.origin.def != def {
-		other, err := Read(g.Target, def)
+		other, err := ReadOf(g.Target, def, g.own)
 		if err != nil {
 			return nil, err
 		}

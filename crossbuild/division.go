@@ -109,7 +109,7 @@ func newDivider(graphs []*Graph, build platforms.Platform) *divider {
 		}
 	}
 	for _, spots := range d.copies {
-		several := spots[0].graph != spots[len(spots)-1].graph
+		several := d.shares(spots)
 		for _, s := range spots {
 			if several {
 				d.share[s.graph][s.step] = shared
@@ -119,6 +119,19 @@ func newDivider(graphs []*Graph, build platforms.Platform) *divider {
 		}
 	}
 	return d
+}
+
+// shares reports whether a step that graphs have is for one node to do. Programs of the very platform that all of these are for are done at
+// home, where that platform is native: their homes are chosen so that they have them in common.
+func (d *divider) shares(spots []spot) bool {
+	first := spots[0]
+	if first.graph == spots[len(spots)-1].graph {
+		return false
+	}
+	if d.build[first.graph][first.step] {
+		return true
+	}
+	return slices.ContainsFunc(spots, func(s spot) bool { return d.graphs[s.graph].Target != d.graphs[first.graph].Target })
 }
 
 func (d *divider) withoutSharing(s spot) share {

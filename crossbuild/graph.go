@@ -16,6 +16,7 @@ type Graph struct {
 	Steps  []Step             `json:"steps"` // inputs before those that need them; the last one is the result
 
 	origin *origin // nil for one that was put together of steps
+	own    Own
 }
 
 // Demand is what a graph asks of a node: to run these steps' programs, which are of Platform.

@@ -49,14 +49,17 @@ func (r *reader) identity(d digest.Digest, op *pb.Op) (digest.Digest, error) {
 			delete(c.GetSource().Attrs, attr)
 		}
 	}
-	if c == nil {
-		return d, nil
+	if c != nil {
+		raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
+		if err != nil {
+			return "", fmt.Errorf("computing its identity: %w", err)
+		}
+		d = hash(raw)
 	}
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(c)
-	if err != nil {
-		return "", fmt.Errorf("computing its identity: %w", err)
+	if own := r.own.of(op); own != "" {
+		return hash([]byte(string(d) + "\x00" + own)), nil
 	}
-	return hash(raw), nil
+	return d, nil
 }
 
 // copiesWithin reports whether all that op does with an input is to copy of the paths followed, a list in JSON.

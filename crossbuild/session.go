@@ -25,6 +25,41 @@ func ForSession(def *pb.Definition, session string) (*pb.Definition, error) {
 	return r.from(g.result())
 }
 
+// Renaming gives local directories and OCI layouts other names in a session, by those that they have. Its zero value renames nothing.
+type Renaming struct{ Locals, Stores map[string]string }
+
+// Renamed returns def with its sources of the client's named anew. def itself does not change; it is returned where nothing has to.
+func Renamed(def *pb.Definition, to Renaming) (*pb.Definition, error) {
+	if len(def.GetDef()) == 0 || len(to.Locals)+len(to.Stores) == 0 {
+		return def, nil
+	}
+	g, err := Read(platforms.Platform{}, def)
+	if err != nil {
+		return nil, err
+	}
+	r := &rewriting{graph: g, list: g.vertices(), edit: to.edit}
+	return r.from(g.result())
+}
+
+// edit returns nil for an op that has no other name.
+func (to Renaming) edit(op *pb.Op) *pb.Op {
+	const scheme = "local://"
+	name, local := strings.CutPrefix(op.GetSource().GetIdentifier(), scheme)
+	next, renamed := to.Locals[name]
+	store, stored := to.Stores[op.GetSource().GetAttrs()[pb.AttrOCILayoutStoreID]]
+	switch {
+	case local && renamed:
+		op = op.CloneVT()
+		op.GetSource().Identifier = scheme + next
+	case stored:
+		op = op.CloneVT()
+		op.GetSource().Attrs[pb.AttrOCILayoutStoreID] = store
+	default:
+		return nil
+	}
+	return op
+}
+
 // forSession returns nil for an op that names no session, or this one.
 func forSession(op *pb.Op, session string) *pb.Op {
 	var changed *pb.Op

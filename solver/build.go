@@ -24,6 +24,7 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/platforms"
 )
@@ -65,6 +66,11 @@ type Solve struct {
 	// Given gives what is to be solved instead of the frontend. Then Decide is not looked at, and what the
 	// frontend would be told is only in the provenance. Nil: the frontend.
 	Given Giver
+	// Contexts are named contexts of the request that are results of others, read before, by the contexts' names: the frontend takes them as
+	// they are. Companions are the requests that these results are made by, and Renaming is that of the request's own sources in definitions.
+	Contexts   map[string][]Target
+	Companions []Companion
+	Renaming   crossbuild.Renaming
 	// Early are graphs that are solved while Given waits. Their failures are those of the solve that needs them.
 	Early []*pb.Definition
 	// Imports are what other solvers have made and definitions name. Nil: none is named.
@@ -101,7 +107,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	if s.Input == nil && s.Request.receives() {
 		return nil, errors.New("building: the request's input was not received")
 	}
-	src, err := s.Request.sources(s.Input)
+	src, err := s.sources()
 	if err != nil {
 		return nil, err
 	}
@@ -149,6 +155,9 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 		return nil, err
 	}
 	request, err := withStages(ctx, gw, attrs, src.stages)
+	if err == nil {
+		err = s.withContexts(gw, &request)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -232,7 +241,7 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	}
 	docker := config.LoadDefaultConfigFile(io.Discard)
 	maps.Copy(attrs, proxyArgs(docker.Proxies, manifestlist.EngineHost(manifestlist.EngineConfig{}), attrs))
-	session, err := r.attachables()
+	session, err := s.merged().attachables()
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
@@ -258,7 +267,7 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 		Session:             session,
 		CacheImports:        imports,
 		CacheExports:        exports,
-		AllowedEntitlements: r.entitlements(),
+		AllowedEntitlements: s.merged().entitlements(),
 		Ref:                 cmp.Or(s.ref, newRef()),
 	}
 	for _, e := range s.Exports {

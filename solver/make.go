@@ -23,6 +23,9 @@ type Make struct {
 	// Request and Input are those of the build: secrets, agents, local directories, credentials, entitlements and caches come from there.
 	Request *Request
 	Input   *Input
+	// Companions and Renaming are as in Solve.
+	Companions []Companion
+	Renaming   crossbuild.Renaming
 	// Registries and Display are as in Solve.
 	Registries manifestlist.Registries
 	Display    *Display
@@ -72,7 +75,10 @@ func (m *Made) Close() error { return m.hold.close() }
 
 // Make solves a part, and holds it until it is closed or ctx ends. The caller closes what it returns. Its errors are those of Build.
 func (c *Client) Make(ctx context.Context, m Make) (*Made, error) {
-	s := &Solve{Request: m.Request, Input: m.Input, Registries: m.Registries, Display: m.Display, Imports: m.Imports, evidence: &evidence{}}
+	s := &Solve{
+		Request: m.Request, Input: m.Input, Companions: m.Companions, Renaming: m.Renaming,
+		Registries: m.Registries, Display: m.Display, Imports: m.Imports, evidence: &evidence{},
+	}
 	h, err := c.newHold(ctx, s, m)
 	if err != nil {
 		return nil, err

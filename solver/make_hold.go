@@ -55,7 +55,7 @@ func (c *Client) newHold(ctx context.Context, s *Solve, m Make) (*hold, error) {
 	if s.Input == nil && s.Request.receives() {
 		return nil, errors.New("building: the request's input was not received")
 	}
-	src, err := s.Request.sources(s.Input)
+	src, err := s.sources()
 	if err != nil {
 		return nil, err
 	}

@@ -32,7 +32,7 @@ func (r *Request) attachables() ([]session.Attachable, error) {
 	}
 	keys := r.SSH
 	if len(keys) == 0 && overSSH(r.Context) {
-		keys = []string{"default"} // as docker buildx does
+		keys = []string{defaultAgent} // as docker buildx does
 	}
 	if len(keys) > 0 {
 		agents, err := build.ParseSSH(keys)
@@ -47,6 +47,9 @@ func (r *Request) attachables() ([]session.Attachable, error) {
 	}
 	return out, nil
 }
+
+// defaultAgent is the id of the agent that a step gets which names none.
+const defaultAgent = "default"
 
 // overSSH reports whether a context is a git repository that is fetched by ssh.
 func overSSH(context string) bool {

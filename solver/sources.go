@@ -38,12 +38,14 @@ type sources struct {
 	// page is the Dockerfile that the solver is to fetch from url before the frontend starts. Nil: none is.
 	page *textFile
 	url  string
+	// at tells where each of dirs and stores is from, equal where that is the same.
+	at, storeAt map[string]string
 }
 
 // sources opens the context, the Dockerfile and the named contexts of a request. Without the input that the request wants, what
 // would come from there is left out.
 func (r *Request) sources(in *Input) (*sources, error) {
-	s := &sources{attrs: map[string]string{}, dirs: map[string]fsutil.FS{}, stores: map[string]content.Store{}, stages: map[string]string{}}
+	s := &sources{attrs: map[string]string{}, dirs: map[string]fsutil.FS{}, stores: map[string]content.Store{}, stages: map[string]string{}, at: map[string]string{}, storeAt: map[string]string{}}
 	if err := s.mainContext(r, in); err != nil {
 		return nil, err
 	}
@@ -62,7 +64,7 @@ func (s *sources) mainContext(r *Request, in *Input) error {
 		return &usageError{"- for the context and -f - together: standard input is one of them",
 			"put the Dockerfile into the archive and name it there (mab build -f FILE -), or give a directory: mab build -f - DIR"}
 	case dir == stdinName && in != nil && in.archive == nil:
-		s.dirs[contextName] = &textFile{}
+		s.dirs[contextName], s.at[contextName] = &textFile{}, "nothing"
 		s.text(in.dockerfile)
 		return nil
 	case dir == stdinName, isFile(dir):
@@ -152,7 +154,7 @@ func (s *sources) text(content []byte) *textFile {
 	file := &textFile{name: "Dockerfile", content: content}
 	s.own()
 	s.attrs["filename"] = file.name
-	s.dirs[dockerfileName] = file
+	s.dirs[dockerfileName], s.at[dockerfileName] = file, "text "+string(content)
 	return file
 }
 
@@ -173,7 +175,7 @@ func (s *sources) dir(name, path string) error {
 	if err != nil {
 		return fmt.Errorf("opening the context %q: %w", path, err)
 	}
-	s.dirs[name] = view
+	s.dirs[name], s.at[name] = view, located(path)
 	return nil
 }
 
@@ -193,15 +195,21 @@ func lasting(path string, stat *types.Stat) fsutil.MapResult {
 	return fsutil.MapResultKeep
 }
 
+// ContextName is how the frontend knows a named context: as docker buildx does, so that `alpine` and `docker.io/library/alpine:latest` name
+// the same.
+func ContextName(name string) string {
+	if ref, err := reference.ParseNormalizedNamed(name); err == nil {
+		return strings.TrimSuffix(reference.FamiliarString(ref), ":latest")
+	}
+	return name
+}
+
 func (s *sources) named(entry string) error {
 	name, value, ok := strings.Cut(entry, "=")
 	if !ok || name == "" || value == "" {
 		return &usageError{"--build-context " + quote(entry), "write NAME=PATH, or NAME=docker-image://REF, oci-layout://DIR, or a URL"}
 	}
-	// As docker buildx does, so that `alpine` and `docker.io/library/alpine:latest` name the same context.
-	if ref, err := reference.ParseNormalizedNamed(name); err == nil {
-		name = strings.TrimSuffix(reference.FamiliarString(ref), ":latest")
-	}
+	name = ContextName(name)
 	key := "context:" + name
 	switch {
 	case strings.HasPrefix(value, "target:"):
@@ -252,7 +260,7 @@ func (s *sources) layout(key, name, value string) error {
 		return fmt.Errorf("opening the OCI layout %q: %w", path, err)
 	}
 	id := fmt.Sprintf("mab-%d-%s", len(s.stores), strings.Map(plain, name))
-	s.stores[id] = store
+	s.stores[id], s.storeAt[id] = store, located(path)
 	s.attrs[key] = "oci-layout://" + id + "@" + want
 	return nil
 }
