@@ -129,17 +129,19 @@ func (r *run) full(ctx context.Context, m *member) bool {
 	return err == nil && info.Machine.Disk > 0 && info.Machine.Free < scarceRoom
 }
 
-// crashed are the exclusions of an emulator that crashed in a step which it ran.
+// crashed are the exclusions of an emulator that crashed in a step which it ran, or hung.
 func crashed(m *member, failure *solver.Failure, err error) []Exclusion {
 	var step *StepError
-	if !errors.As(err, &step) || step.How != crossbuild.RunsEmulated || !failure.EmulatorCrashed() && !failure.Crashed() {
+	if !errors.As(err, &step) || step.How != crossbuild.RunsEmulated {
+		return nil
+	}
+	why := emulatorFault(failure, step.Step.Name)
+	if why == "" {
 		return nil
 	}
 	var out []Exclusion
 	for _, g := range goalsOf(step.Platforms, step.Targets) {
-		out = append(out, Exclusion{
-			Node: m.Name, Strategy: crossbuild.Emulated, Target: g.Target, Platform: g.Platform, Why: "the emulator crashed in step " + fmt.Sprintf("%q", step.Step.Name),
-		})
+		out = append(out, Exclusion{Node: m.Name, Strategy: crossbuild.Emulated, Target: g.Target, Platform: g.Platform, Why: why})
 	}
 	return out
 }

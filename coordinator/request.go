@@ -4,6 +4,7 @@ package coordinator
 
 import (
 	"slices"
+	"time"
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
@@ -28,6 +29,9 @@ type Request struct {
 	// EmulationImage is where emulators that steps need and the node lacks are taken from, as emulation.InstallConfig has it.
 	// Empty: from nowhere.
 	EmulationImage string
+	// EmulatedTimeout is how long a step may run under an emulator before it is stopped, and its platform planned anew without that emulator.
+	// Zero: as long as it likes.
+	EmulatedTimeout time.Duration
 	// Build is BUILDPLATFORM for the whole build. Zero: that of the fastest node.
 	Build platforms.Platform
 	// NoSplit has each platform be built whole on its node, also what several have in common.

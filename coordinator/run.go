@@ -265,8 +265,8 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 	}
 	s := solver.Solve{
 		Request: &request, Input: t.of.input, Exports: exports, Display: r.display(t.of, t.member),
-		Registries: r.cfg.Attach.Config.Registries,
-		Whole:      t.of.request.Platforms, SplitCaches: r.splits(t.of),
+		Registries: r.cfg.Attach.Config.Registries, StepLimit: r.limit(t.member.Name),
+		Whole: t.of.request.Platforms, SplitCaches: r.splits(t.of),
 		Renaming: t.of.renaming, Companions: t.of.companions(),
 	}
 	if t.cut != nil {

@@ -129,7 +129,7 @@ func commissions(list []Named) ([]*commission, error) {
 // alike reports whether two requests want to be planned in the same way.
 func alike(a, b *Request) bool {
 	return slices.Equal(a.Strategies, b.Strategies) && a.EmulationImage == b.EmulationImage && a.Build == b.Build &&
-		a.NoSplit == b.NoSplit && a.KeepGoing == b.KeepGoing
+		a.EmulatedTimeout == b.EmulatedTimeout && a.NoSplit == b.NoSplit && a.KeepGoing == b.KeepGoing
 }
 
 // acyclic returns an error if a request is made of its own result.

@@ -77,6 +77,8 @@ type Solve struct {
 	Imports *Imports
 	// Registries say how registries are reached that have certificates of their own.
 	Registries manifestlist.Registries
+	// StepLimit ends the solve if a step takes longer than it says. Nil: none is limited.
+	StepLimit StepLimit
 	// Display shows the progress. Nil: nobody looks.
 	Display *Display
 
@@ -87,6 +89,7 @@ type Solve struct {
 	// client is the one that builds.
 	client *Client
 	count  tally
+	dog    *watchdog
 }
 
 // Result is what a solve left behind.
@@ -131,6 +134,9 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	}
 	resp, err := c.solve(ctx, opt, build, &s)
 	switch {
+	case err != nil && s.evidence.overdue() != nil:
+		// What waits for something else is told of nothing but the end.
+		return nil, c.explain(ctx, err, &s)
 	case errors.Is(stopped, errEnough):
 		return &Result{}, nil
 	case stopped != nil:
@@ -203,6 +209,7 @@ func (s *Solve) see(status *client.SolveStatus) {
 	soften(status)
 	s.evidence.see(status)
 	s.count.see(status)
+	s.dog.see(status)
 }
 
 // stopError is the decision not to go on.
@@ -211,6 +218,8 @@ type stopError struct{ error }
 func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, s *Solve) (*client.SolveResponse, error) {
 	var resp *client.SolveResponse
 	status := make(chan *client.SolveStatus)
+	ctx, stop := s.watch(ctx)
+	defer stop()
 	group, ctx := errgroup.WithContext(ctx)
 	watched, over := context.WithCancel(ctx)
 	if c.link != nil {

@@ -29,6 +29,8 @@ type evidence struct {
 	steps map[digest.Digest]*heard
 	// here tells that what is written on this machine found no room.
 	here bool
+	// late is the step that was stopped because it took too long.
+	late *overdueError
 }
 
 // testimony is what the output of a step told of the reasons for its end.
@@ -48,6 +50,8 @@ const wordLength = 40
 
 // given takes over what is solved in place of what a frontend would have made.
 func (e *evidence) given(targets []Target, steps origins) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
 	e.targets, e.origins = targets, steps
 }
 
@@ -108,6 +112,10 @@ func (c *Client) explain(ctx context.Context, err error, s *Solve) error {
 	var f *Failure
 	if !errors.As(out, &f) {
 		return out
+	}
+	if late := s.evidence.overdue(); late != nil {
+		f = &Failure{err: late, Step: late.step}
+		out = f
 	}
 	// What tells of a step came before the end.
 	f.lost = c.link.lost() && f.Step == ""

@@ -93,6 +93,9 @@ func (f *Failure) Hint() string { return f.HintFor("") }
 
 // HintFor is Hint for a failure whose message names no registry although it is one's: then host is the one.
 func (f *Failure) HintFor(host string) string {
+	if late := (*overdueError)(nil); errors.As(f.err, &late) {
+		return late.Hint()
+	}
 	if f.here && saysNoRoom(f.Error()) {
 		return "the disk that the result is written to is full: make room there, or write it elsewhere (TMPDIR is where parts wait that go elsewhere)"
 	}

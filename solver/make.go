@@ -26,8 +26,9 @@ type Make struct {
 	// Companions and Renaming are as in Solve.
 	Companions []Companion
 	Renaming   crossbuild.Renaming
-	// Registries and Display are as in Solve.
+	// Registries, StepLimit and Display are as in Solve.
 	Registries manifestlist.Registries
+	StepLimit  StepLimit
 	Display    *Display
 	// Name tells the part from others of the build; the cache that it writes is named after it. PartName gives names that are read again.
 	// Empty: it writes none.
@@ -77,7 +78,7 @@ func (m *Made) Close() error { return m.hold.close() }
 func (c *Client) Make(ctx context.Context, m Make) (*Made, error) {
 	s := &Solve{
 		Request: m.Request, Input: m.Input, Companions: m.Companions, Renaming: m.Renaming,
-		Registries: m.Registries, Display: m.Display, Imports: m.Imports, evidence: &evidence{},
+		Registries: m.Registries, StepLimit: m.StepLimit, Display: m.Display, Imports: m.Imports, evidence: &evidence{},
 	}
 	h, err := c.newHold(ctx, s, m)
 	if err != nil {

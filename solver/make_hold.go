@@ -112,6 +112,7 @@ func (h *hold) run(ctx context.Context, m Make) error {
 	opt := h.shared
 	_, err := h.client.solve(h.during, opt, build, h.solve)
 	switch {
+	case err != nil && h.solve.evidence.overdue() != nil:
 	case stopped != nil:
 		return stopped
 	case h.isClosed():

@@ -86,6 +86,8 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN; without effect where steps get none, as in the local solver")
 	flags.StringVar(&r.EmulationImage, "emulation-image", env("MAB_EMULATION_IMAGE", ""),
 		"take emulators that are missing from this image: `REF`, oci-layout://DIR or default (env MAB_EMULATION_IMAGE)")
+	flags.Var((*timeLimit)(&r.EmulatedTimeout), "emulated-timeout",
+		"stop a step that runs under QEMU for this `time`, and try its platform elsewhere (10m; 0: no limit; env "+emulatedTimeoutVariable+")")
 	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host`, security.insecure or buildx.local.delete")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
 	flags.Var((*platformValue)(&r.Build), "build-platform", "BUILDPLATFORM for the whole build: a `platform` (default that of the fastest node)")
@@ -116,6 +118,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	}
 	list, reach, err := b.nodes(&b.farm)
 	if err != nil {
+		return err
+	}
+	if err := emulatedTimeout(&b.request, cmd.Flags().Changed("emulated-timeout")); err != nil {
 		return err
 	}
 	b.request.Stdin = b.std.in

@@ -5,6 +5,7 @@ package main_test
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/pflag"
@@ -74,6 +75,8 @@ func TestRequestFlags(t *testing.T) {
 		{[]string{"--cgroup-parent=a"}, set(func(r *request) { r.CgroupParent = "a" })},
 		{[]string{"--allow=network.host,security.insecure"}, set(func(r *request) { r.Allow = []string{"network.host", "security.insecure"} })},
 		{[]string{"--emulation-image=oci-layout:///a"}, set(func(r *request) { r.EmulationImage = "oci-layout:///a" })},
+		{[]string{"--emulated-timeout=1m30s"}, set(func(r *request) { r.EmulatedTimeout = 90 * time.Second })},
+		{[]string{"--emulated-timeout=1m", "--emulated-timeout=0"}, set(func(*request) {})},
 		{[]string{"--strategy=emulated,native", "--strategy=cross"}, set(func(r *request) {
 			r.Strategies = crossbuild.Strategies{crossbuild.Native, crossbuild.Cross, crossbuild.Emulated}
 		})},
@@ -107,6 +110,8 @@ func TestWrongFlags(t *testing.T) {
 		{"--platform=amd64", "--platform="},
 		{"--output=type=x"},
 		{"--strategy=fast"},
+		{"--emulated-timeout=soon"},
+		{"--emulated-timeout=-1s"},
 		{"--build-platform=vax"},
 		{"--build-platform=amd64,arm64"},
 	} {
