@@ -265,7 +265,7 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 	}
 	s := solver.Solve{
 		Request: &request, Input: t.of.input, Exports: exports, Display: r.display(t.of, t.member),
-		Registries: r.cfg.Attach.Config.Registries, StepLimit: r.limit(t.member.Name),
+		Registries: r.cfg.Attach.Config.Registries, StepLimit: r.limit(t.member.Name), Account: r.accounts(t.of),
 		Whole: t.of.request.Platforms, SplitCaches: r.splits(t.of),
 		Renaming: t.of.renaming, Companions: t.of.companions(),
 	}

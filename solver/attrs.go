@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -195,6 +196,21 @@ func (r *Request) attests(getenv func(string) (string, bool)) (map[string]string
 		seen[a.kind] = true
 	}
 	return out, nil
+}
+
+// ProvenanceMode is min or max, as BuildKit understands the request; empty if there is to be no provenance, or the request is wrong.
+func (r *Request) ProvenanceMode() string {
+	attrs, err := r.attests(os.LookupEnv)
+	value, ok := attrs["attest:provenance"]
+	if err != nil || !ok {
+		return ""
+	}
+	for field := range strings.SplitSeq(value, ",") {
+		if mode, ok := strings.CutPrefix(field, "mode="); ok {
+			return mode
+		}
+	}
+	return "max"
 }
 
 // inlineOnly is BuildKit's word for provenance that exports other than images do without.

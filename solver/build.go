@@ -71,6 +71,8 @@ type Solve struct {
 	Contexts   map[string][]Target
 	Companions []Companion
 	Renaming   crossbuild.Renaming
+	// Account tells of each platform how it is built, after the decision. Nil: nobody does.
+	Account Account
 	// Early are graphs that are solved while Given waits. Their failures are those of the solve that needs them.
 	Early []*pb.Definition
 	// Imports are what other solvers have made and definitions name. Nil: none is named.
@@ -177,7 +179,7 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 	}
 	s.evidence.targets = targets
 	if s.Decide == nil {
-		return res, nil
+		return res, s.addAccounts(res, targets)
 	}
 	goOn, err := s.Decide(ctx, targets)
 	if err == nil && !goOn {
@@ -186,7 +188,7 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 	if err != nil {
 		return nil, &stopError{err}
 	}
-	return res, nil
+	return res, s.addAccounts(res, targets)
 }
 
 // buildArgs gives the frontend BUILDPLATFORM and its kin, where they are not what it takes by itself. What the request gives stays.

@@ -24,12 +24,20 @@ func (e steadyExporter) Resolve(ctx context.Context, id int, attrs map[string]st
 type steadyInstance struct{ exporter.ExporterInstance }
 
 func (i steadyInstance) Export(ctx context.Context, src *exporter.Source, info exporter.ExportBuildInfo) (map[string]string, exporter.FinalizeFunc, exporter.DescriptorReference, error) {
-	return i.ExporterInstance.Export(ctx, steadySource(src), info)
+	steady, err := steadySource(src)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	return i.ExporterInstance.Export(ctx, steady, info)
 }
 
 // steadySource returns a copy of src: other exporters of the same build share the original.
-func steadySource(src *exporter.Source) *exporter.Source {
+func steadySource(src *exporter.Source) (*exporter.Source, error) {
 	out := src.Clone()
+	accounts, err := takeAccounts(out.Metadata)
+	if err != nil {
+		return nil, err
+	}
 	for platform, list := range src.Attestations {
 		kept := make([]exporter.Attestation, 0, len(list))
 		for _, att := range list {
@@ -40,12 +48,12 @@ func steadySource(src *exporter.Source) *exporter.Source {
 					if err != nil {
 						return nil, err
 					}
-					return steadyProvenance(predicate, platform)
+					return steadyProvenance(predicate, platform, accounts[platform])
 				}
 			}
 			kept = append(kept, att)
 		}
 		out.Attestations[platform] = kept
 	}
-	return out
+	return out, nil
 }

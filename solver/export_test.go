@@ -96,9 +96,12 @@ func (r *Request) Caches() (imports, exports []client.CacheOptionsEntry, err err
 	return r.caches()
 }
 
-// SteadyProvenance is steadyProvenance.
+// AccountsKey is accountsKey.
+const AccountsKey = accountsKey
+
+// SteadyProvenance is steadyProvenance, of a platform of which nobody tells.
 func SteadyProvenance(predicate []byte) ([]byte, error) {
-	return steadyProvenance(predicate, "linux/amd64")
+	return steadyProvenance(predicate, "linux/amd64", nil)
 }
 
 // BaseWithoutPlatform is baseWithoutPlatform.

@@ -5,6 +5,8 @@ package solver_test
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -20,6 +22,8 @@ type recorder struct {
 	err  error
 	got  map[string][]string
 	info exporter.ExportBuildInfo
+	// metadata are the names of it.
+	metadata []string
 }
 
 func (r *recorder) Resolve(context.Context, int, map[string]string) (exporter.ExporterInstance, error) {
@@ -30,6 +34,7 @@ func (r *recorder) Name() string { return "recording" }
 
 func (r *recorder) Export(ctx context.Context, src *exporter.Source, info exporter.ExportBuildInfo) (map[string]string, exporter.FinalizeFunc, exporter.DescriptorReference, error) {
 	r.info, r.got = info, map[string][]string{}
+	r.metadata = slices.Sorted(maps.Keys(src.Metadata))
 	for platform, list := range src.Attestations {
 		for _, att := range list {
 			if att.ContentFunc == nil {
@@ -101,5 +106,53 @@ func TestSteadyExporterErrors(t *testing.T) {
 	}
 	if _, _, _, err := in.Export(t.Context(), &exporter.Source{}, exporter.ExportBuildInfo{}); err != nil {
 		t.Errorf("exporting what has no attestation: %v", err)
+	}
+}
+
+func TestExportedAccounts(t *testing.T) {
+	const account = `{"node":"one","why":"it is near"}`
+	const full, full02, minimal = `{"buildDefinition":{"internalParameters":{"buildConfig":{}}},"runDetails":{"metadata":{"a":1}}}`,
+		`{"buildConfig":{},"metadata":{"a":1}}`, `{"buildDefinition":{},"runDetails":{"metadata":{"a":1}}}`
+	for _, test := range []struct{ rule, accounts, predicate, want string }{
+		{
+			"the full provenance has it", `{"linux/amd64":` + account + `}`, full,
+			`{"buildDefinition":{"internalParameters":{"buildConfig":{}}},"runDetails":{"metadata":{"a":1,"mab_assignment":` + account + `}}}`,
+		},
+		{
+			"the full one of SLSA v0.2 has it", `{"linux/amd64":` + account + `}`, full02,
+			`{"buildConfig":{},"metadata":{"a":1,"https://github.com/mab-build/mab@v1#assignment":` + account + `}}`,
+		},
+		{"the minimal one does not name nodes", `{"linux/amd64":` + account + `}`, minimal, minimal},
+		{"it is of its platform alone", `{"linux/arm64":` + account + `}`, full, full},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			content := func(context.Context) ([]byte, error) { return []byte(test.predicate), nil }
+			source := &exporter.Source{
+				Metadata:     map[string][]byte{solver.AccountsKey: []byte(test.accounts), "other": nil},
+				Attestations: map[string][]exporter.Attestation{"linux/amd64": {attestation("https://slsa.dev/provenance/v1", content)}},
+			}
+			r := &recorder{}
+			in, err := solver.Steady(r).Resolve(t.Context(), 0, nil)
+			if err == nil {
+				_, _, _, err = in.Export(t.Context(), source, exporter.ExportBuildInfo{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, compact(t, []byte(r.got["linux/amd64"][0]))); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+			if diff := cmp.Diff([]string{"other"}, r.metadata); diff != "" || len(source.Metadata) != 2 {
+				t.Errorf("metadata of the exporter (want -, got +):\n%s; of the source: %d", diff, len(source.Metadata))
+			}
+		})
+	}
+	in, err := solver.Steady(&recorder{}).Resolve(t.Context(), 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	broken := &exporter.Source{Metadata: map[string][]byte{solver.AccountsKey: []byte("{")}}
+	if _, _, _, err := in.Export(t.Context(), broken, exporter.ExportBuildInfo{}); err == nil {
+		t.Error("accounts that cannot be read were passed over")
 	}
 }

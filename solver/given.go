@@ -79,6 +79,9 @@ func (s *Solve) runGiven(ctx context.Context, gw gateway.Client, attrs map[strin
 	if err == nil && res == nil {
 		res, err = w.solve(ctx, gw, caches)
 	}
+	if err == nil {
+		err = s.addAccounts(res, given.Targets)
+	}
 	if err != nil || left.Load() == 0 {
 		return res, err
 	}

@@ -25,9 +25,9 @@ var fleeting = [][]string{
 	{"buildConfig", "digestMapping"},
 }
 
-// steadyProvenance returns the provenance predicate of a platform without its fleeting fields, with what notes tell of it, in a form that
-// depends on its content alone.
-func steadyProvenance(predicate []byte, platform string) ([]byte, error) {
+// steadyProvenance returns the provenance predicate of a platform without its fleeting fields, with what notes and an account tell of it, in a
+// form that depends on its content alone.
+func steadyProvenance(predicate []byte, platform string, account any) ([]byte, error) {
 	dec := json.NewDecoder(bytes.NewReader(predicate))
 	dec.UseNumber()
 	var doc map[string]any
@@ -40,6 +40,7 @@ func steadyProvenance(predicate []byte, platform string) ([]byte, error) {
 	if err := tell(doc, platform); err != nil {
 		return nil, err
 	}
+	newPredicate(doc).account(account)
 	return json.MarshalIndent(doc, "", "  ")
 }
 

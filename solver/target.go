@@ -85,7 +85,7 @@ func (s *Solve) targets(ctx context.Context, res *gateway.Result) ([]Target, err
 			return nil, fmt.Errorf("reading what the frontend did: %w", err)
 		}
 	}
-	if s.Decide == nil {
+	if s.Decide == nil && s.Account == nil {
 		return nil, nil
 	}
 	list, err := exptypes.ParsePlatforms(res.Metadata)

@@ -21,6 +21,8 @@ type predicate struct {
 	// materials is the field of materialsIn that lists them; complete is that of completeIn, hermetic that of meta.
 	materialsIn, completeIn, meta map[string]any
 	materials, complete, hermetic string
+	// accounts is the field of meta that has what an Account tells.
+	accounts string
 	// detailed is mode=max.
 	detailed bool
 }
@@ -38,7 +40,7 @@ func newPredicate(doc map[string]any) predicate {
 			request: at("buildDefinition", "externalParameters", "request"), source: at("buildDefinition", "externalParameters", "configSource"),
 			materialsIn: at("buildDefinition"), materials: "resolvedDependencies",
 			completeIn: at("runDetails", "metadata", "buildkit_completeness"), complete: "resolvedDependencies",
-			meta: at("runDetails", "metadata"), hermetic: "buildkit_hermetic",
+			meta: at("runDetails", "metadata"), hermetic: "buildkit_hermetic", accounts: accountField,
 			detailed: at("buildDefinition", "internalParameters", "buildConfig") != nil,
 		}
 	}
@@ -46,7 +48,7 @@ func newPredicate(doc map[string]any) predicate {
 		request: at("invocation", "parameters"), source: at("invocation", "configSource"),
 		materialsIn: doc, materials: "materials",
 		completeIn: at("metadata", "completeness"), complete: "materials",
-		meta: at("metadata"), hermetic: "https://mobyproject.org/buildkit@v1#hermetic",
+		meta: at("metadata"), hermetic: "https://mobyproject.org/buildkit@v1#hermetic", accounts: accountField02,
 		detailed: at("buildConfig") != nil,
 	}
 }
