@@ -24,6 +24,8 @@ type Config struct {
 	Display *solver.Display
 	// Note takes what the user should know of, in a line each. Nil: nobody is told.
 	Note func(text string)
+	// Version is mab's, for provenance. Empty: none is told.
+	Version string
 	// Stdout takes outputs whose destination is -. Nil discards them.
 	Stdout io.Writer
 }

@@ -137,7 +137,7 @@ func (r *run) push(ctx context.Context, p *parcel) error {
 	if d.staging != "" {
 		rest = several{manifestlist.BlobDir(d.staging), registry.Repository(d.refs[0])}
 	}
-	if _, err := registry.Push(ctx, p.index, d.refs, rest); err != nil {
+	if err := r.pushAttested(ctx, registry, p, rest); err != nil {
 		return err
 	}
 	p.result.Refs = d.refs

@@ -39,6 +39,8 @@ type Index struct {
 	Raw []byte
 	// Images are in the order asked for.
 	Images []Image
+	// Referrer is what Push tells of it beside it. Nil: nothing.
+	Referrer *Referrer
 }
 
 // Merge makes one index of images, which may come in any order and from any node: the same images give the same bytes. The

@@ -26,6 +26,10 @@ import (
 // several, each repository first gets the index by digest, so that a repository which refuses it leaves no tag anywhere; then
 // the tags are written. A tag that already names idx is written again, since asking would cost as much.
 //
+// The Referrer of idx, if it has one, is in each repository before the tags are. A registry that refuses it gets the tags all the same, and
+// then the error is a *ReferrerError. In a registry without the referrers API it is listed under a tag, as the specification has it; a
+// registry that lists it already is only asked.
+//
 // The registry's digest is compared with idx's (*DigestError). Passing faults are tried again. Errors name the reference and
 // have a Hint where there is one; if some tags were written before others failed or ctx was cancelled, the error says which.
 func (c *Client) Push(ctx context.Context, idx Index, refs []Reference, from Blobs) (ocispec.Descriptor, error) {
@@ -51,8 +55,15 @@ func (c *Client) Push(ctx context.Context, idx Index, refs []Reference, from Blo
 			return ocispec.Descriptor{}, err
 		}
 	}
+	refused, err := c.refer(ctx, repos, idx.Referrer)
+	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
 	if err := c.tag(ctx, tags, all.root); err != nil {
 		return ocispec.Descriptor{}, err
+	}
+	if refused != nil {
+		return idx.Descriptor, refused
 	}
 	return idx.Descriptor, nil
 }

@@ -137,6 +137,7 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 		Attach:  attach,
 		Display: display,
 		Stdout:  b.std.out,
+		Version: version,
 		Note:    func(text string) { notes = append(notes, text) },
 	})
 	result, err := c.Build(cmd.Context(), b.request)
