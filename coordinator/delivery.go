@@ -232,6 +232,9 @@ func (d *delivery) export() error {
 			}
 		}
 		d.image["push"], d.image["push-by-digest"], d.image["name"] = "true", "true", strings.Join(repos, ",")
+		for _, ref := range d.refs {
+			e.Names = append(e.Names, ref.String())
+		}
 		if d.insecure {
 			d.image[insecureAttr] = "true"
 		}

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
@@ -89,6 +90,9 @@ func (d *delivery) divert(e *solver.Export, s *share) error {
 		delete(e.Attrs, name)
 	}
 	e.Attrs["tar"] = "false"
+	if len(e.Names) > 0 {
+		e.Attrs["name"] = strings.Join(e.Names, ",")
+	}
 	return nil
 }
 

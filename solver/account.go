@@ -15,6 +15,9 @@ import (
 // told of it.
 type Account func(platforms.Platform) any
 
+// namesAttr is the setting of an image's exporter that has Names of an Export.
+const namesAttr = "build.mab.names"
+
 const (
 	// accountsKey is the metadata of a result in which accounts travel through BuildKit to where the provenance is written: JSON of one for
 	// each platform.

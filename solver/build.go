@@ -37,6 +37,8 @@ type Export struct {
 	// Type is BuildKit's: image, oci, local, tar.
 	Type  string
 	Attrs map[string]string
+	// Names are what the attestations of an image call it that is pushed by digest; a solver that is not mab's calls it by its repositories.
+	Names []string
 	// AsImage has an oci export be the very image that one of type image is: with the provenance that others have only if it is asked for.
 	AsImage bool
 	// Blobs is a directory that gets the blobs of an oci export, as an OCI layout without index.json has them.

@@ -11,12 +11,21 @@ import (
 
 // steadyExporter makes an exporter whose provenance is the same each time that the same things were built. Two runs of one
 // build then give one index digest, and a rebuild that changes nothing pushes nothing.
-type steadyExporter struct{ exporter.Exporter }
+type steadyExporter struct {
+	exporter.Exporter
+	pusher pusher
+}
 
 func (e steadyExporter) Resolve(ctx context.Context, id int, attrs map[string]string) (exporter.ExporterInstance, error) {
-	in, err := e.Exporter.Resolve(ctx, id, attrs)
+	own, repositories := takeNames(attrs)
+	in, err := e.Exporter.Resolve(ctx, id, own)
 	if err != nil {
 		return nil, err
+	}
+	if len(repositories) > 0 {
+		if in, err = e.pusher.named(in, repositories, attrs); err != nil {
+			return nil, err
+		}
 	}
 	return steadyInstance{in}, nil
 }

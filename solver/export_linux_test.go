@@ -37,7 +37,12 @@ func Listen(ctx context.Context, path string) (net.Listener, error) { return lis
 func Clean(state State) error { return clean(state) }
 
 // Steady is steadyExporter.
-func Steady(e exporter.Exporter) exporter.Exporter { return steadyExporter{e} }
+func Steady(e exporter.Exporter) exporter.Exporter { return steadyExporter{Exporter: e} }
+
+// TakeNames is takeNames.
+func TakeNames(attrs map[string]string) (own map[string]string, repositories []string) {
+	return takeNames(attrs)
+}
 
 // Idle is idle.
 type Idle = idle

@@ -89,6 +89,40 @@ func TestSteadyExporter(t *testing.T) {
 	}
 }
 
+// TestExportedNames: what is pushed by digest is made under its names.
+func TestExportedNames(t *testing.T) {
+	for _, test := range []struct {
+		rule       string
+		attrs, own map[string]string
+		repos      []string
+	}{
+		{
+			"names go to who makes it, repositories to who pushes it",
+			map[string]string{"name": "a/b,c/d", "push": "true", "push-by-digest": "true", "build.mab.names": "a/b:1,c/d:2", "x": "y"},
+			map[string]string{"name": "a/b:1,c/d:2", "x": "y"}, []string{"a/b", "c/d"},
+		},
+		{
+			"without names nothing changes",
+			map[string]string{"name": "a/b", "push": "true", "push-by-digest": "true"},
+			map[string]string{"name": "a/b", "push": "true", "push-by-digest": "true"}, nil,
+		},
+		{
+			"what is pushed by tag has its name",
+			map[string]string{"name": "a/b:1", "push": "true", "build.mab.names": "a/b:1"}, map[string]string{"name": "a/b:1", "push": "true"}, nil,
+		},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			own, repos := solver.TakeNames(test.attrs)
+			if diff := cmp.Diff(test.own, own); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+			if diff := cmp.Diff(test.repos, repos); diff != "" {
+				t.Errorf("repositories: want -, got +:\n%s", diff)
+			}
+		})
+	}
+}
+
 func TestSteadyExporterErrors(t *testing.T) {
 	refusal := errors.New("no")
 	if _, err := solver.Steady(&recorder{err: refusal}).Resolve(t.Context(), 0, nil); !errors.Is(err, refusal) {

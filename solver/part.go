@@ -48,6 +48,9 @@ func (s *Solve) partAttrs(e Export) map[string]string {
 		}
 		out[split] = strconv.FormatBool(true)
 	}
+	if len(e.Names) > 0 && !s.client.foreign.Load() {
+		out[namesAttr] = strings.Join(e.Names, ",")
+	}
 	return out
 }
 

@@ -67,7 +67,7 @@ func (n *node) Exporter(name string, sm *session.Manager) (exporter.Exporter, er
 	if err != nil {
 		return nil, err
 	}
-	return steadyExporter{e}, nil
+	return steadyExporter{e, pusher{n.Worker, sm}}, nil
 }
 
 type workerConfig struct {
