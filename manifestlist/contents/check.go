@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"strings"
 
-	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -28,6 +27,11 @@ type Config struct {
 	Exempt []string
 	// Parallel is how many layers are read at once; 0 is as many as there are CPUs to use.
 	Parallel int
+	// Cache has what earlier checks have read of layers: what is in it is not read again, nor that it is there. Nil: everything is read.
+	Cache Cache
+	// Progress is told how many bytes of an image's layers are read, of how many that must be. What several images share counts for the
+	// first. It is called by several goroutines at once. Nil: nobody is told.
+	Progress func(image platforms.Platform, done, total int64)
 }
 
 // Checker checks images. It is safe for concurrent use.
@@ -138,7 +142,7 @@ func refuse(desc ocispec.Descriptor, err error) (*Report, error) {
 // CheckImages checks images, whose blobs may be on this machine alone, and returns a report for each, in their order. Their
 // attestations are not looked at. Reports of several machines are put together by Join.
 func (c *Checker) CheckImages(ctx context.Context, from manifestlist.Blobs, images []manifestlist.Image) ([]ImageReport, error) {
-	work := &work{from: from, layers: map[layerKey]*layerResult{}}
+	work := &work{cfg: c.cfg, from: from, layers: map[layerKey]*layerResult{}}
 	reports := make([]ImageReport, len(images))
 	subjects := make([]*subject, len(images))
 	g, inner := errgroup.WithContext(ctx)
@@ -152,7 +156,7 @@ func (c *Checker) CheckImages(ctx context.Context, from manifestlist.Blobs, imag
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	if err := work.read(ctx, c.cfg.Parallel, subjects); err != nil {
+	if err := work.read(ctx, subjects); err != nil {
 		return nil, err
 	}
 	for i, s := range subjects {
@@ -250,61 +254,6 @@ func (c *Checker) ownRules(label string) []Rule {
 		own = append(own, Rule{Name: ExemptLabel, Reason: "was asked for in a label of the image", Paths: globs})
 	}
 	return own
-}
-
-// work is the layers of several images. What images share is read once.
-type work struct {
-	from   manifestlist.Blobs
-	layers map[layerKey]*layerResult
-}
-
-type layerKey struct {
-	blob, content digest.Digest
-	size          int64
-}
-
-func (s *subject) key(i int) layerKey {
-	desc := s.manifest.Layers[i]
-	return layerKey{desc.Digest, s.config.RootFS.DiffIDs[i], desc.Size}
-}
-
-// layerResult has a layer, or what is wrong with it, or neither: the layer is not distributed with the image.
-type layerResult struct {
-	layer *layer
-	found *Finding
-}
-
-// read reads the layers of all images.
-func (w *work) read(ctx context.Context, parallel int, subjects []*subject) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(parallel)
-	for _, s := range subjects {
-		if s == nil {
-			continue
-		}
-		for i, desc := range s.manifest.Layers {
-			key := s.key(i)
-			if w.layers[key] != nil {
-				continue
-			}
-			result := &layerResult{}
-			w.layers[key] = result
-			g.Go(func() error { return result.read(ctx, w.from, desc, key.content) })
-		}
-	}
-	return g.Wait()
-}
-
-func (r *layerResult) read(ctx context.Context, from manifestlist.Blobs, desc ocispec.Descriptor, diffID digest.Digest) (err error) {
-	r.layer, err = readLayer(ctx, from, desc, diffID)
-	if err == nil || (manifestlist.IsMissing(err) && isForeign(desc.MediaType)) {
-		return nil
-	}
-	refused, err := refuse(desc, err)
-	if err == nil {
-		r.found = &refused.Findings[0]
-	}
-	return err
 }
 
 // isForeign tells layers that are to be had elsewhere: those of Windows.

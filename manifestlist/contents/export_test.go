@@ -3,7 +3,9 @@
 package contents
 
 import (
+	"fmt"
 	"io"
+	"reflect"
 
 	"github.com/mab-build/mab/platforms"
 )
@@ -28,9 +30,14 @@ func ReadProgram(in io.Reader) (Program, bool, error) {
 func ApplyTars(layers ...io.Reader) ([]string, error) {
 	t := newTree()
 	for _, in := range layers {
-		l, err := readTar(in)
+		read, err := readTar(in)
 		if err != nil {
 			return nil, err
+		}
+		// Whatever is read is to be kept without a loss.
+		l, err := recall(keep(read))
+		if err != nil || !reflect.DeepEqual(read, l) {
+			panic(fmt.Sprintf("kept was %+v, and recalled %+v: %v", read, l, err))
 		}
 		if err := t.apply(l); err != nil {
 			return nil, err
@@ -41,4 +48,10 @@ func ApplyTars(layers ...io.Reader) ([]string, error) {
 		paths = append(paths, path)
 	}
 	return paths, nil
+}
+
+// Recall reports whether kept is taken for a layer.
+func Recall(kept []byte) bool {
+	_, err := recall(kept)
+	return err == nil
 }

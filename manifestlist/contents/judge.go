@@ -18,6 +18,7 @@ type subject struct {
 	config   ocispec.Image
 	tree     *tree
 	exempt   *exemptions
+	counting
 }
 
 // judge looks at every program of the final file system, and adds what it finds to the report.

@@ -34,7 +34,9 @@ type ImageReport struct {
 	// Exempted are the programs that rules allow.
 	Exempted []Exempted `json:"exempted,omitempty"`
 	Findings []Finding  `json:"findings,omitempty"`
-	Warnings []string   `json:"warnings,omitempty"`
+	// MoreFindings are programs that are wrong and not in Findings.
+	MoreFindings int      `json:"moreFindings,omitempty"`
+	Warnings     []string `json:"warnings,omitempty"`
 	// RootFS are the digests of the layers' content.
 	RootFS []digest.Digest `json:"rootfs,omitempty"`
 }
@@ -64,6 +66,18 @@ type Finding struct {
 	Layer int `json:"layer,omitempty"`
 	// CreatedBy is what the image's history says of the layer; empty if it says nothing.
 	CreatedBy string `json:"createdBy,omitempty"`
+	// Location is where the step that wrote the layer is written, as FILE:LINE; empty if that is not known.
+	Location string `json:"location,omitempty"`
+}
+
+// Shorten leaves the first findings and warnings only, so that a report can travel whatever is in the image.
+func (r *ImageReport) Shorten(most int) {
+	if more := len(r.Findings) - most; more > 0 {
+		r.Findings, r.MoreFindings = r.Findings[:most], r.MoreFindings+more
+	}
+	if more := len(r.Warnings) - most; more > 0 {
+		r.Warnings = append(slices.Clone(r.Warnings[:most]), fmt.Sprintf("%d more warnings", more))
+	}
 }
 
 // Err returns a *RefusedError if anything is wrong. Unless strict, programs of other platforms are no error; damage always is.
@@ -82,6 +96,9 @@ func (r *Report) Err(strict bool) error {
 	count(r.Findings)
 	for _, image := range r.Images {
 		count(image.Findings)
+		if strict {
+			refused.Findings += image.MoreFindings
+		}
 	}
 	if refused.Findings > 0 {
 		return &refused
