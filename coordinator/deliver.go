@@ -64,7 +64,7 @@ func (r *run) deliver(ctx context.Context) ([]*Result, error) {
 
 // pack merges what the tasks made for a request, the images in its order, into one index.
 func (r *run) pack(c *commission, tasks []*outcome) (*parcel, error) {
-	p := &parcel{of: c, result: &Result{Target: c.name, Plan: r.plan}}
+	p := &parcel{of: c, result: &Result{Target: c.name, Plan: r.plan, Checked: c.joined(tasks)}}
 	out := p.result
 	var images []manifestlist.Image
 	for _, o := range tasks {

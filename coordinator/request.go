@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
@@ -38,9 +39,35 @@ type Request struct {
 	NoSplit bool
 	// KeepGoing finishes the other platforms when one has failed, and reports all failures. Nothing is written then.
 	KeepGoing bool
+	// Verify says what becomes of images that hold programs of other platforms, and VerifyExempt are globs of paths where they may be, as
+	// contents.Config has them.
+	Verify       Verification
+	VerifyExempt []string
 	// InsecureRegistry allows plain HTTP and unknown certificates for the registry that is pushed to.
 	InsecureRegistry bool
 }
+
+// Validate refuses what cannot be understood, before anything is started.
+func (r *Request) Validate() error {
+	if _, err := contents.New(contents.Config{Exempt: r.VerifyExempt}); err != nil {
+		return &exemptError{err}
+	}
+	return r.Request.Validate()
+}
+
+// exemptError is a glob that cannot be understood.
+type exemptError struct{ error }
+
+// Unwrap gives the reason.
+func (e *exemptError) Unwrap() error { return e.error }
+
+// Hint shows the form.
+func (*exemptError) Hint() string {
+	return "globs are as in .dockerignore: /opt/tool, /opt/**/*.so; quote them for the shell"
+}
+
+// Usage marks the error as the user's, for the exit code.
+func (*exemptError) Usage() bool { return true }
 
 // UsesStdout reports whether an output goes to standard output, so that nothing else may.
 func (r *Request) UsesStdout() bool {

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/platforms"
 )
 
@@ -25,6 +26,8 @@ type Result struct {
 	Refs []manifestlist.Reference
 	// Images are those of the platforms, in the order asked for. Empty if no image was delivered.
 	Images []manifestlist.Image
+	// Checked is what was found in the images. Nil: their contents were not checked.
+	Checked *contents.Report
 	// Loaded is the ID of the image in the engine that it was loaded into, which is not always its digest. Empty: into none.
 	Loaded digest.Digest
 	// Plan is that of all requests.

@@ -15,6 +15,7 @@ import (
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/nodes"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
@@ -83,6 +84,8 @@ type outcome struct {
 	share  *share // nil: it wrote where the whole build goes
 	solved *solver.Result
 	images []manifestlist.Image
+	// checked is what was found in the images, in their order.
+	checked []contents.ImageReport
 	// used are the parts that others made for it, and imports what it fetched of them.
 	used    []*making
 	imports *solver.Imports
@@ -265,7 +268,7 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 	}
 	s := solver.Solve{
 		Request: &request, Input: t.of.input, Exports: exports, Display: r.display(t.of, t.member),
-		Registries: r.cfg.Attach.Config.Registries, StepLimit: r.limit(t.member.Name), Account: r.accounts(t.of),
+		Registries: r.cfg.Attach.Config.Registries, StepLimit: r.limit(t.member.Name), Account: r.accounts(t.of), Verify: t.of.verification(),
 		Whole: t.of.request.Platforms, SplitCaches: r.splits(t.of),
 		Renaming: t.of.renaming, Companions: t.of.companions(),
 	}
@@ -313,7 +316,10 @@ func (r *run) collect(ctx context.Context, t *task, out *outcome) error {
 	if err != nil && !seen.failed.Load() {
 		return &RefusedError{err}
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return r.verify(ctx, t, out, from)
 }
 
 // origin is where the image of a task is read from: what was sent here, or the node, or the registry that it was pushed to.

@@ -26,6 +26,7 @@ import (
 
 	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/platforms"
 )
 
@@ -83,6 +84,8 @@ type Solve struct {
 	Registries manifestlist.Registries
 	// StepLimit ends the solve if a step takes longer than it says. Nil: none is limited.
 	StepLimit StepLimit
+	// Verify checks the images before they go anywhere. Nil: nobody does.
+	Verify *Verify
 	// Display shows the progress. Nil: nobody looks.
 	Display *Display
 
@@ -104,6 +107,8 @@ type Result struct {
 	Ref string
 	// Steps is how many steps were done, and Cached how many of them were in the cache.
 	Steps, Cached int
+	// Checked are what the solver found in the images that it made, if the solve wanted that. Nil: it does not check.
+	Checked []contents.ImageReport
 }
 
 // errEnough ends a solve that Decide has ended.
@@ -151,6 +156,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	out, err := result(opt.Ref, resp)
 	if err == nil {
 		out.Steps, out.Cached = s.count.counts()
+		out.Checked, err = verified(resp.ExporterResponse)
 	}
 	return out, err
 }
@@ -285,6 +291,9 @@ func (s *Solve) options(src *sources) (client.SolveOpt, error) {
 	}
 	for _, e := range s.Exports {
 		e.Attrs = s.partAttrs(e)
+		if e.Attrs, err = s.verifyAttrs(e); err != nil {
+			return client.SolveOpt{}, err
+		}
 		entry, err := e.entry(s.evidence)
 		if err != nil {
 			return client.SolveOpt{}, err

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/mab-build/mab/emulation"
+	"github.com/mab-build/mab/manifestlist/contents"
 )
 
 // maxSocketPath is the longest path a unix socket can have: sun_path holds 108 bytes with the closing zero (unix(7)).
@@ -77,6 +78,11 @@ func (s State) Log() string { return filepath.Join(s.Root, "solver.log") }
 
 // Scores is the path of the file in which a solver keeps how fast programs of each platform run.
 func (s State) Scores() string { return filepath.Join(s.Root, "scores.json") }
+
+// Checks is what checks of images keep of the layers that they have read: those of the solver, and of builds of this user.
+func (s State) Checks() contents.CacheDir {
+	return contents.CacheDir{Dir: filepath.Join(s.Root, "checks")}
+}
 
 // Emulators is where the emulators are that mab took out of images.
 func (s State) Emulators() emulation.Store {

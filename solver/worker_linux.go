@@ -36,14 +36,18 @@ import (
 	wlabel "github.com/moby/buildkit/worker/label"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	bolt "go.etcd.io/bbolt"
+
+	"github.com/mab-build/mab/manifestlist/contents"
 )
 
-// node is BuildKit's worker with two differences: its platforms are the ones that were probed last, and its
-// exporters leave out of provenance what changes from one run of the same build to the next.
+// node is BuildKit's worker with three differences: its platforms are the ones that were probed last, its
+// exporters leave out of provenance what changes from one run of the same build to the next, and check images.
 type node struct {
 	*base.Worker
 	able    *atomic.Pointer[abilities]
 	machine *machineReader
+	// kept is what earlier checks have read of layers.
+	kept contents.CacheDir
 }
 
 var _ worker.Worker = (*node)(nil)
@@ -61,13 +65,13 @@ func (n *node) Labels() map[string]string {
 	return out
 }
 
-// Exporter returns BuildKit's exporter with steady provenance.
+// Exporter returns BuildKit's exporter with steady provenance, which checks images for who asks for it.
 func (n *node) Exporter(name string, sm *session.Manager) (exporter.Exporter, error) {
 	e, err := n.Worker.Exporter(name, sm)
 	if err != nil {
 		return nil, err
 	}
-	return steadyExporter{e, pusher{n.Worker, sm}}, nil
+	return verifyingExporter{steadyExporter{e, pusher{n.Worker, sm}}, n.ContentStore(), n.kept}, nil
 }
 
 type workerConfig struct {
@@ -93,7 +97,7 @@ func newNode(ctx context.Context, cfg workerConfig) (*node, error) {
 	if err != nil {
 		return nil, fmt.Errorf("making the worker: %w", err)
 	}
-	return &node{Worker: w, able: cfg.able, machine: newMachineReader(os.DirFS("/"), cfg.root)}, nil
+	return &node{Worker: w, able: cfg.able, machine: newMachineReader(os.DirFS("/"), cfg.root), kept: State{Root: cfg.root}.Checks()}, nil
 }
 
 // workerOptions is runc.NewWorkerOpt of BuildKit, but for the databases: see unsynced.

@@ -47,6 +47,7 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 	flags := cmd.Flags()
 	requestFlags(flags, &b.request)
 	nodeFlags(flags, &b.farm)
+	verifyFlags(flags, &b.request)
 	ignoredFlags(flags)
 	flags.BoolVar(&b.request.KeepGoing, "keep-going", false, "when a platform fails, finish the others and report all failures; nothing is written then")
 	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
@@ -123,6 +124,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	if err := emulatedTimeout(&b.request, cmd.Flags().Changed("emulated-timeout")); err != nil {
 		return err
 	}
+	if err := applySettings(cmd.Flags(), &b.request); err != nil {
+		return err
+	}
 	b.request.Stdin = b.std.in
 	if !b.quiet {
 		b.tellIgnored(cmd.Flags())
@@ -149,6 +153,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	}
 	if err != nil {
 		return err
+	}
+	if !b.quiet {
+		b.tellChecked(result.Checked)
 	}
 	return b.tell(result)
 }

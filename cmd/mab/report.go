@@ -53,6 +53,9 @@ func report(w io.Writer, err error) int {
 	if errors.As(err, &failure) && failure.Source != "" {
 		_, _ = fmt.Fprintln(w, strings.TrimRight(failure.Source, "\n"))
 	}
+	for _, refused := range refusals(err) {
+		printRefused(w, refused.Report)
+	}
 	for line := range strings.SplitSeq(printable(err.Error()), "\n") {
 		_, _ = fmt.Fprintf(w, "mab: error: %s\n", line)
 	}
@@ -63,6 +66,23 @@ func report(w io.Writer, err error) int {
 		}
 	}
 	return code
+}
+
+// refusals are the images of all failures that are not as they should be.
+func refusals(err error) []*coordinator.ContentsError {
+	switch e := err.(type) { //nolint:errorlint // each of several is wanted, and not the first
+	case nil:
+		return nil
+	case *coordinator.ContentsError:
+		return []*coordinator.ContentsError{e}
+	case interface{ Unwrap() []error }:
+		var out []*coordinator.ContentsError
+		for _, inner := range e.Unwrap() {
+			out = append(out, refusals(inner)...)
+		}
+		return out
+	}
+	return refusals(errors.Unwrap(err))
 }
 
 func exitCode(err error) int {

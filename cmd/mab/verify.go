@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -123,17 +124,41 @@ func (v *verifyCommand) tell(found *manifestlist.Source, report *contents.Report
 	return nil
 }
 
-func (v *verifyCommand) warn(report *contents.Report) {
+// tellChecked tells of what is wrong in an image that was built, and is no error.
+func (o *options) tellChecked(report *contents.Report) {
+	o.warn(report)
+	if report == nil {
+		return
+	}
+	if wrong := report.Err(true); wrong != nil {
+		printRefused(o.std.err, report)
+		_, _ = fmt.Fprintf(o.std.err, "mab: warning: %v\n", wrong)
+	}
+}
+
+// printRefused prints what is wrong in an image that was built.
+func printRefused(w io.Writer, report *contents.Report) {
+	var table bytes.Buffer
+	if printFindings(&table, report, "") == nil {
+		_, _ = fmt.Fprintln(w, strings.TrimSpace(table.String()))
+	}
+}
+
+// warn tells of what is no error.
+func (o *options) warn(report *contents.Report) {
+	if report == nil {
+		return
+	}
 	for _, image := range report.Images {
 		for _, text := range image.Warnings {
-			_, _ = fmt.Fprintf(v.std.err, "mab: warning: %s: %s\n", image.Platform, printable(text))
+			_, _ = fmt.Fprintf(o.std.err, "mab: warning: %s: %s\n", image.Platform, printable(text))
 		}
 		if image.Unchecked != "" {
-			_, _ = fmt.Fprintf(v.std.err, "mab: warning: %s: programs are not checked: %s\n", image.Platform, printable(image.Unchecked))
+			_, _ = fmt.Fprintf(o.std.err, "mab: warning: %s: programs are not checked: %s\n", image.Platform, printable(image.Unchecked))
 		}
 	}
 	for _, text := range report.Warnings {
-		_, _ = fmt.Fprintf(v.std.err, "mab: warning: %s\n", printable(text))
+		_, _ = fmt.Fprintf(o.std.err, "mab: warning: %s\n", printable(text))
 	}
 }
 
@@ -159,7 +184,7 @@ func printVerified(w io.Writer, report *contents.Report) error {
 	if err := printAllowed(w, report); err != nil {
 		return err
 	}
-	return printFindings(w, report)
+	return printFindings(w, report, ": --json")
 }
 
 // printAllowed lists the programs of other platforms that may be there.
@@ -184,22 +209,23 @@ func printAllowed(w io.Writer, report *contents.Report) error {
 // mostFindings bounds how many findings of a platform are shown.
 const mostFindings = 50
 
-func printFindings(w io.Writer, report *contents.Report) error {
+// printFindings prints a table of what is wrong; elsewhere is where those are that it leaves out.
+func printFindings(w io.Writer, report *contents.Report, elsewhere string) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	head := "\nPLATFORM\tPATH\tFOUND\tEXPECTED\tWRITTEN BY\n"
-	show := func(platform string, findings []contents.Finding) {
+	show := func(platform string, findings []contents.Finding, more int) {
 		for _, f := range findings[:min(len(findings), mostFindings)] {
 			_, _ = fmt.Fprintf(table, head+"%s\t%s\t%s\t%s\t%s\n", platform, cell(f.Path), cell(f.Found), cell(f.Expected), writtenBy(f))
 			head = ""
 		}
-		if more := len(findings) - mostFindings; more > 0 {
-			_, _ = fmt.Fprintf(table, "%s\t(and %d more: --json)\n", platform, more)
+		if more += max(0, len(findings)-mostFindings); more > 0 {
+			_, _ = fmt.Fprintf(table, "%s\t(and %d more%s)\n", platform, more, elsewhere)
 		}
 	}
 	for _, image := range report.Images {
-		show(image.Platform.String(), image.Findings)
+		show(image.Platform.String(), image.Findings, image.MoreFindings)
 	}
-	show("-", report.Findings)
+	show("-", report.Findings, 0)
 	return table.Flush()
 }
 
@@ -216,6 +242,9 @@ func writtenBy(f contents.Finding) string {
 	step := strings.Join(strings.Fields(f.CreatedBy), " ")
 	if len(step) > longest {
 		step = strings.ToValidUTF8(step[:longest], "") + "…"
+	}
+	if f.Location != "" {
+		blob += ", " + f.Location
 	}
 	return cell(strings.TrimSuffix(fmt.Sprintf("layer %d (%s): %s", f.Layer, blob, step), ": "))
 }
