@@ -5,6 +5,7 @@ package coordinator
 import (
 	"context"
 	"io"
+	"os"
 	"time"
 
 	"github.com/hashicorp/go-multierror"
@@ -53,8 +54,14 @@ func (d *Delivery) Commit() error { return d.inner.commit() }
 
 // Deliver is deliver of a run that solved to solved.
 func (d *Delivery) Deliver(ctx context.Context, request *Request, stdout io.Writer, solved *solver.Result) (*Result, error) {
+	state, err := os.MkdirTemp("", "mab-deliver-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = os.RemoveAll(state) }()
+	cfg := Config{Stdout: stdout, Attach: solver.AttachConfig{State: solver.State{Root: state, Runtime: state}}}
 	of := &commission{request: request, delivery: d.inner}
-	r := &run{cfg: Config{Stdout: stdout}, commissions: []*commission{of}, members: []*member{{}}}
+	r := &run{cfg: cfg, commissions: []*commission{of}, members: []*member{{}}}
 	o := &outcome{task: task{member: r.members[0], of: of, platforms: request.Platforms}, solved: solved}
 	if err := r.collect(ctx, &o.task, o); err != nil {
 		return nil, err

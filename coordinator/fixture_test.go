@@ -3,7 +3,10 @@
 package coordinator_test
 
 import (
+	"archive/tar"
+	"bytes"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"os"
 	"path"
@@ -43,9 +46,25 @@ func (b blobs) add(t *testing.T, mediaType string, content any) ocispec.Descript
 // image adds an image of one layer.
 func (b blobs) image(t *testing.T, p platforms.Platform) ocispec.Descriptor {
 	t.Helper()
-	layer := b.add(t, ocispec.MediaTypeImageLayer, []byte("a layer of "+p.String()))
+	return b.imageOf(t, p, "etc/platform", []byte(p.String()))
+}
+
+// imageOf adds an image of one layer, which has one file.
+func (b blobs) imageOf(t *testing.T, p platforms.Platform, name string, content []byte) ocispec.Descriptor {
+	t.Helper()
+	var archive bytes.Buffer
+	w := tar.NewWriter(&archive)
+	err := w.WriteHeader(&tar.Header{Name: name, Mode: 0o755, Size: int64(len(content))})
+	if err == nil {
+		_, err = w.Write(content)
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	layer := b.add(t, ocispec.MediaTypeImageLayer, archive.Bytes())
 	config := b.add(t, ocispec.MediaTypeImageConfig, ocispec.Image{
 		Platform: p.OCI(), RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{layer.Digest}},
+		History: []ocispec.History{{CreatedBy: "COPY " + name + " / # buildkit"}},
 	})
 	desc := b.add(t, ocispec.MediaTypeImageManifest, ocispec.Manifest{
 		Versioned: specs.Versioned{SchemaVersion: 2}, MediaType: ocispec.MediaTypeImageManifest, Config: config, Layers: []ocispec.Descriptor{layer},

@@ -27,6 +27,11 @@ import (
 // fresh is a solver with an empty cache that ends with the test.
 func fresh(t *testing.T) *solver.Client {
 	t.Helper()
+	return freshMaker(t).Client
+}
+
+func freshMaker(t *testing.T) *maker {
+	t.Helper()
 	if testing.Short() {
 		t.Skip("it starts a solver")
 	}
@@ -36,11 +41,11 @@ func fresh(t *testing.T) *solver.Client {
 		}
 		t.Skip("there is no busybox, or this is not root")
 	}
-	c := serveMaker(t).Client
-	if _, err := c.Info(t.Context()); err != nil {
+	m := serveMaker(t)
+	if _, err := m.Info(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	return c
+	return m
 }
 
 // kitchen is a directory with a Dockerfile, a busybox, and a file.
