@@ -210,3 +210,86 @@ func TestDamage(t *testing.T) {
 		t.Error("it is refused when all is mended")
 	}
 }
+
+// randomLayout puts an index of random images, of which layers may be the same.
+func randomLayout(l layout, random *rand.Rand) ocispec.Descriptor {
+	l.t.Helper()
+	names := []string{"arm64", "amd64", "s390x", "riscv64", "arm/v7"}
+	var all [][]member
+	var images []ocispec.Descriptor
+	for _, platform := range names[:1+random.IntN(len(names))] {
+		var layers [][]member
+		for range random.IntN(4) {
+			if len(all) > 0 && random.IntN(3) == 0 {
+				layers = append(layers, all[random.IntN(len(all))])
+				continue
+			}
+			var members []member
+			for i := range random.IntN(5) {
+				content := make([]byte, random.IntN(3000))
+				for j := range content {
+					content[j] = byte(random.IntN(4))
+				}
+				members = append(members, member{name: fmt.Sprintf("dir%d/file%d", random.IntN(3), i), content: content})
+			}
+			all, layers = append(all, members), append(layers, members)
+		}
+		images = append(images, l.image(platform, nil, layers...))
+	}
+	return l.index(images...)
+}
+
+// TestRandomDamage damages random layouts in one place, or swaps two blobs: none is accepted.
+func TestRandomDamage(t *testing.T) {
+	for seed := range uint64(60) {
+		random := rand.New(rand.NewPCG(seed, 11)) //nolint:gosec // the same damage every time
+		l := newLayout(t)
+		root := randomLayout(l, random)
+		accepted := func() bool {
+			r, err := l.check(root, contents.Config{})
+			return err == nil && r.Err(true) == nil
+		}
+		if !accepted() {
+			t.Fatalf("seed %d: it is refused undamaged", seed)
+		}
+		var blobs []string
+		must(t, filepath.WalkDir(string(l.dir), func(path string, entry fs.DirEntry, err error) error {
+			if err == nil && !entry.IsDir() {
+				blobs = append(blobs, path)
+			}
+			return err
+		}))
+		for range 8 {
+			a, b := blobs[random.IntN(len(blobs))], blobs[random.IntN(len(blobs))]
+			wholeA, err := os.ReadFile(a)
+			must(t, err)
+			wholeB, err := os.ReadFile(b)
+			must(t, err)
+			how := []string{"flipped", "truncated", "missing", "swapped"}[random.IntN(4)]
+			switch how {
+			case "flipped":
+				raw := slices.Clone(wholeA)
+				raw[random.IntN(len(raw))] ^= 1 << random.IntN(8)
+				must(t, os.WriteFile(a, raw, 0o644))
+			case "truncated":
+				must(t, os.WriteFile(a, wholeA[:random.IntN(len(wholeA))], 0o644))
+			case "missing":
+				must(t, os.Remove(a))
+			case "swapped":
+				if a == b {
+					continue
+				}
+				must(t, os.WriteFile(a, wholeB, 0o644))
+				must(t, os.WriteFile(b, wholeA, 0o644))
+			}
+			if accepted() {
+				t.Errorf("seed %d: %s is %s, with %s, and accepted", seed, a, how, b)
+			}
+			must(t, os.WriteFile(a, wholeA, 0o644))
+			must(t, os.WriteFile(b, wholeB, 0o644))
+		}
+		if !accepted() {
+			t.Errorf("seed %d: it is refused when all is mended", seed)
+		}
+	}
+}
