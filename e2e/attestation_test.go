@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build linux
+
+package e2e_test
+
+import (
+	"io"
+	"log"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	ggcr "github.com/google/go-containerregistry/pkg/registry"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/layout"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// account is what provenance says of how a platform was built.
+type account struct {
+	Platform, Digest, Node, Strategy, Why string
+	Own                                   string `json:"node_platform"`
+	Emulators                             []string
+}
+
+// attested is a statement of provenance, of a platform or of an index.
+type attested struct {
+	Type    string `json:"_type"`
+	Subject []struct {
+		Name   string
+		Digest map[string]string
+	}
+	Predicate struct {
+		BuildDefinition struct {
+			BuildType            string
+			ResolvedDependencies []struct {
+				Name   string
+				Digest map[string]string
+			}
+		}
+		RunDetails struct {
+			Builder  struct{ ID string }
+			Metadata struct {
+				Assignment *account  `json:"mab_assignment"`
+				Platforms  []account `json:"mab_platforms"`
+			}
+		}
+	}
+}
+
+// subjects are the names that a statement has.
+func (a attested) subjects() (out []string) {
+	for _, s := range a.Subject {
+		out = append(out, s.Name)
+	}
+	return out
+}
+
+// referrersOf are the statements that refer to what was pushed.
+func referrersOf(t testing.TB, pushed string) []attested {
+	t.Helper()
+	ref, ok := reference(t, pushed).(name.Digest)
+	if !ok {
+		t.Fatalf("%s is no digest", pushed)
+	}
+	found, err := remote.Referrers(ref)
+	sound(t, err)
+	var out []attested
+	for _, d := range indexManifest(t, found).Manifests {
+		image, err := remote.Image(ref.Context().Digest(d.Digest.String()))
+		sound(t, err)
+		manifest, err := image.RawManifest()
+		sound(t, err)
+		// go-containerregistry's registry takes the config's type for the artifact's.
+		if kind := decode[struct{ ArtifactType string }](t, string(manifest)).ArtifactType; kind != "application/vnd.in-toto+json" {
+			t.Errorf("an artifact of type %q", kind)
+		}
+		layers, err := image.Layers()
+		sound(t, err)
+		text, err := layers[0].Compressed()
+		sound(t, err)
+		raw, err := io.ReadAll(text)
+		sound(t, err)
+		out = append(out, decode[attested](t, string(raw)))
+	}
+	return out
+}
+
+// emulates is a Dockerfile that runs a program of each platform.
+const emulates = "FROM BASE\nRUN uname -m > /machine\n"
+
+// purl is the name of an image in attestations.
+func purl(ref, platform string) string {
+	at := strings.LastIndex(ref, ":")
+	out := "pkg:docker/" + strings.ReplaceAll(ref[:at], ":", "%3A") + "@" + ref[at+1:]
+	if platform != "" {
+		out += "?platform=" + url.QueryEscape(platform)
+	}
+	return out
+}
+
+// TestAttestedSubjects: attestations name the image as it was named, whether it is pushed or written.
+func TestAttestedSubjects(t *testing.T) {
+	l := newLab(t)
+	refs := []string{registry(t) + "/subject/app:1", registry(t) + "/subject/app:2", registry(t) + "/subject/other:1"}
+	dir := l.contextOn(map[string]string{"Dockerfile": emulates})
+	build := []string{"build", "--platform", strings.Join(twoPlatforms(), ","), "-t", refs[0], "-t", refs[1], "-t", refs[2], dir}
+	check := func(t *testing.T, index v1.ImageIndex) {
+		t.Helper()
+		found := provenance(t, index)
+		for _, platform := range twoPlatforms() {
+			var want []string
+			for _, ref := range refs {
+				want = append(want, purl(ref, platform))
+			}
+			text := found[digestOf(t, imageOf(t, index, platform))]
+			if diff := cmp.Diff(want, decode[attested](t, text).subjects()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", platform, diff)
+			}
+		}
+	}
+	pushed := l.must(append(build, "--push")...)
+	t.Run("pushed", func(t *testing.T) { check(t, pull(t, pushed)) })
+	t.Run("in every repository", func(t *testing.T) { check(t, pull(t, refs[2])) })
+	t.Run("written", func(t *testing.T) {
+		l.must(append(build, "-o", "type=oci,tar=false,dest=layout")...)
+		path, err := layout.FromPath(filepath.Join(l.dir, "layout"))
+		sound(t, err)
+		all, err := path.ImageIndex()
+		sound(t, err)
+		index, err := all.ImageIndex(indexManifest(t, all).Manifests[0].Digest)
+		sound(t, err)
+		check(t, index)
+		if _, digest, _ := strings.Cut(pushed, "@"); indexManifest(t, all).Manifests[0].Digest.String() != digest {
+			t.Errorf("the layout has %s, the registry %s", indexManifest(t, all).Manifests[0].Digest, digest)
+		}
+	})
+}
+
+// TestAccounts: provenance says how each platform was built; the default one does not name nodes, nor anything in the index that depends on them.
+func TestAccounts(t *testing.T) {
+	l := newLab(t)
+	ref := registry(t) + "/accounts/app:1"
+	dir := l.contextOn(map[string]string{"Dockerfile": emulates})
+	host, foreign := hostPlatform(), foreignPlatform()
+	for _, test := range []struct {
+		mode string
+		// named are nodes and reasons.
+		named bool
+	}{{"mode=min", false}, {"mode=max", true}} {
+		t.Run(test.mode, func(t *testing.T) {
+			l := l.on(t)
+			pushed := l.must("build", "--platform", host+","+foreign, "-t", ref, "--provenance="+test.mode, "--push", dir)
+			index := pull(t, pushed)
+			list := referrersOf(t, pushed)
+			if len(list) != 1 {
+				t.Fatalf("%d statements about the index", len(list))
+			}
+			own := list[0]
+			_, digest, _ := strings.Cut(pushed, "@sha256:")
+			if own.Type != "https://in-toto.io/Statement/v1" || own.Subject[0].Digest["sha256"] != digest || own.Subject[0].Name != purl(ref, "") {
+				t.Errorf("it is about %+v", own.Subject)
+			}
+			all := own.Predicate.RunDetails.Metadata.Platforms
+			for i, platform := range []string{host, foreign} {
+				image := imageOf(t, index, platform)
+				a := all[i]
+				if a.Platform != platform || a.Digest != digestOf(t, image) || a.Own != host {
+					t.Errorf("%s: %+v", platform, a)
+				}
+				if want := []string{"native", "emulated"}[i]; a.Strategy != want {
+					t.Errorf("%s: strategy %s", platform, a.Strategy)
+				}
+				if emulated := slices.ContainsFunc(a.Emulators, func(s string) bool { return strings.HasPrefix(s, platform+": QEMU ") }); emulated != (i == 1) {
+					t.Errorf("%s: emulators %q", platform, a.Emulators)
+				}
+				if (a.Node == "local") != test.named || (a.Why != "") != test.named {
+					t.Errorf("%s: on node %q because %q", platform, a.Node, a.Why)
+				}
+				assigned := decode[attested](t, provenance(t, index)[digestOf(t, image)]).Predicate.RunDetails.Metadata.Assignment
+				if !test.named {
+					if assigned != nil {
+						t.Errorf("%s: the image's provenance has %+v", platform, assigned)
+					}
+					continue
+				}
+				if assigned == nil {
+					t.Fatalf("%s: the image's provenance does not say how it was built", platform)
+				}
+				a.Platform, a.Digest = "", ""
+				if diff := cmp.Diff(a, *assigned); diff != "" {
+					t.Errorf("%s: -index's +image's\n%s", platform, diff)
+				}
+			}
+		})
+	}
+	t.Run("a second time nothing is added", func(t *testing.T) {
+		l := l.on(t)
+		pushed := l.must("build", "--platform", host+","+foreign, "-t", ref, "--push", dir)
+		if list := referrersOf(t, pushed); len(list) != 1 {
+			t.Errorf("%d statements", len(list))
+		}
+	})
+	t.Run("without provenance it is a plain index", func(t *testing.T) {
+		l := l.on(t)
+		pushed := l.must("build", "--platform", host+","+foreign, "-t", ref, "--provenance=false", "--push", dir)
+		if list := referrersOf(t, pushed); len(list) != 0 || len(indexManifest(t, pull(t, pushed)).Manifests) != 2 {
+			t.Errorf("%d statements; %+v", len(list), indexManifest(t, pull(t, pushed)))
+		}
+	})
+	t.Run("a registry without the API has it under a tag", func(t *testing.T) {
+		l := l.on(t)
+		plain := httptest.NewServer(ggcr.New(ggcr.Logger(log.New(io.Discard, "", 0))))
+		t.Cleanup(plain.Close)
+		at := strings.TrimPrefix(plain.URL, "http://")
+		pushed := l.must("build", "--platform", host+","+foreign, "-t", at+"/app:1", "--push", dir)
+		if list := referrersOf(t, pushed); len(list) != 1 || list[0].Subject[0].Name != purl(at+"/app:1", "") {
+			t.Errorf("statements: %+v", list)
+		}
+		repo, err := name.NewRepository(at + "/app")
+		sound(t, err)
+		tags, err := remote.List(repo)
+		sound(t, err)
+		_, digest, _ := strings.Cut(pushed, "@sha256:")
+		slices.Sort(tags)
+		if diff := cmp.Diff([]string{"1", "sha256-" + digest}, tags); diff != "" {
+			t.Errorf("tags (-want +got):\n%s", diff)
+		}
+	})
+}
