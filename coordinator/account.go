@@ -36,20 +36,25 @@ type PortionAccount struct {
 func (r *run) account(g Goal) (Account, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.plan == nil {
+	return r.plan.account(g, r.ownPlatform)
+}
+
+// account tells of a goal. Own gives the platforms of nodes themselves.
+func (p *Plan) account(g Goal, own func(node string) platforms.Platform) (Account, bool) {
+	if p == nil {
 		return Account{}, false
 	}
-	at := slices.IndexFunc(r.plan.Assignments, func(a Assignment) bool { return a.goal() == g })
+	at := slices.IndexFunc(p.Assignments, func(a Assignment) bool { return a.goal() == g })
 	if at < 0 {
 		return Account{}, false
 	}
-	a := &r.plan.Assignments[at]
-	out := Account{Node: a.Node, Own: r.ownPlatform(a.Node), Strategy: a.Strategy, Emulators: emulators(a.Steps), Why: a.Why}
-	for i := range r.plan.Portions {
-		o := &r.plan.Portions[i]
+	a := &p.Assignments[at]
+	out := Account{Node: a.Node, Own: own(a.Node), Strategy: a.Strategy, Emulators: emulators(a.Steps), Why: a.Why}
+	for i := range p.Portions {
+		o := &p.Portions[i]
 		if slices.Contains(o.goals(), g) {
 			out.Portions = append(out.Portions, PortionAccount{o.Kind, Account{
-				Node: o.Node, Own: r.ownPlatform(o.Node), Strategy: o.Strategy, Emulators: emulators(o.Steps), Why: o.Why,
+				Node: o.Node, Own: own(o.Node), Strategy: o.Strategy, Emulators: emulators(o.Steps), Why: o.Why,
 			}})
 		}
 	}

@@ -31,7 +31,7 @@ func (r *run) deliver(ctx context.Context) ([]*Result, error) {
 	var list []*parcel
 	var out []*Result
 	for _, c := range r.commissions {
-		p, err := r.pack(c, tasks)
+		p, err := r.pack(ctx, c, tasks)
 		if err != nil {
 			return nil, c.wrap(err)
 		}
@@ -63,9 +63,14 @@ func (r *run) deliver(ctx context.Context) ([]*Result, error) {
 }
 
 // pack merges what the tasks made for a request, the images in its order, into one index.
-func (r *run) pack(c *commission, tasks []*outcome) (*parcel, error) {
-	p := &parcel{of: c, result: &Result{Target: c.name, Plan: r.plan, Checked: c.joined(tasks)}}
+func (r *run) pack(ctx context.Context, c *commission, tasks []*outcome) (*parcel, error) {
+	p := &parcel{of: c, result: &Result{
+		Target: c.name, Plan: r.plan, Checked: c.joined(tasks), Warnings: r.warnings(c), built: map[platforms.Platform]built{}, nodes: map[string]platforms.Platform{},
+	}}
 	out := p.result
+	for _, m := range r.members {
+		out.nodes[m.Name] = m.Info.Own
+	}
 	var images []manifestlist.Image
 	for _, o := range tasks {
 		if o.task.of != c || len(o.task.platforms) == 0 {
@@ -77,6 +82,7 @@ func (r *run) pack(c *commission, tasks []*outcome) (*parcel, error) {
 		if len(c.request.Platforms) == len(o.task.platforms) {
 			out.Descriptor = o.solved.Index
 		}
+		r.know(ctx, o, out.built)
 		images = append(images, o.images...)
 		if o.share != nil {
 			p.shares = append(p.shares, o.share)
@@ -137,7 +143,7 @@ func (r *run) push(ctx context.Context, p *parcel) error {
 	if d.staging != "" {
 		rest = several{manifestlist.BlobDir(d.staging), registry.Repository(d.refs[0])}
 	}
-	if err := r.pushAttested(ctx, registry, p, rest); err != nil {
+	if p.result.Referrer, err = r.pushAttested(ctx, registry, p, rest); err != nil {
 		return err
 	}
 	p.result.Refs = d.refs

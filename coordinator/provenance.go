@@ -104,16 +104,20 @@ func (r *run) attest(of *commission, index *manifestlist.Index) (err error) {
 	return err
 }
 
-// pushAttested pushes an index. That a registry does not take its provenance is told, and is no failure: not all take artifacts.
-func (r *run) pushAttested(ctx context.Context, registry *manifestlist.Client, p *parcel, from manifestlist.Blobs) error {
+// pushAttested pushes an index, and returns the digest of its provenance. That a registry does not take that is told, and is no failure: not
+// all take artifacts.
+func (r *run) pushAttested(ctx context.Context, registry *manifestlist.Client, p *parcel, from manifestlist.Blobs) (digest.Digest, error) {
 	if err := r.attest(p.of, &p.index); err != nil {
-		return err
+		return "", err
 	}
 	_, err := registry.Push(ctx, p.index, p.of.delivery.refs, from)
 	var refused *manifestlist.ReferrerError
 	if errors.As(err, &refused) {
 		r.cfg.Note("the index is pushed, but without its provenance: " + refused.Error())
-		return nil
+		return "", nil
 	}
-	return err
+	if err != nil || p.index.Referrer == nil {
+		return "", err
+	}
+	return p.index.Referrer.Descriptor.Digest, nil
 }

@@ -43,6 +43,8 @@ type Request struct {
 	// contents.Config has them.
 	Verify       Verification
 	VerifyExempt []string
+	// Metadata is what is to be known for Result.Metadata.
+	Metadata MetadataOptions
 	// InsecureRegistry allows plain HTTP and unknown certificates for the registry that is pushed to.
 	InsecureRegistry bool
 }

@@ -3,17 +3,15 @@
 package coordinator
 
 import (
-	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
-	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/manifestlist"
 	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/solver"
 )
 
 // Result is what a build made.
@@ -30,13 +28,21 @@ type Result struct {
 	Checked *contents.Report
 	// Loaded is the ID of the image in the engine that it was loaded into, which is not always its digest. Empty: into none.
 	Loaded digest.Digest
+	// Referrer is the digest of the artifact in the registry that has the index's own provenance. Empty: there is none.
+	Referrer digest.Digest
 	// Plan is that of all requests.
 	Plan *Plan
+	// Warnings are those of the build, if they were asked for.
+	Warnings []*solver.Warning
 	// Ref is the build's name in the history of the node that solved its first platform: NODE/NAME.
 	Ref string
 	// Took is the whole time of the build, and Phases what it was spent on, in order.
 	Took   time.Duration
 	Phases []Phase
+
+	// built is what is known of each platform, and nodes are the platforms of the nodes themselves.
+	built map[platforms.Platform]built
+	nodes map[string]platforms.Platform
 }
 
 // Phase is a part of a build's time.
@@ -77,48 +83,4 @@ func (r *Result) ID() string {
 		return r.Loaded.String()
 	}
 	return r.Descriptor.Digest.String()
-}
-
-// Metadata is the content of --metadata-file: the keys of docker buildx, and mab's own about each platform.
-// https://docs.docker.com/reference/cli/docker/buildx/build/#metadata-file
-func (r *Result) Metadata() ([]byte, error) {
-	doc := map[string]any{"buildx.build.ref": "mab/" + r.Ref}
-	if r.Descriptor.Digest != "" {
-		doc["containerimage.digest"] = r.Descriptor.Digest
-		doc["containerimage.descriptor"] = r.Descriptor
-	}
-	if len(r.Images) == 1 {
-		doc["containerimage.config.digest"] = r.Images[0].Config.Digest
-	}
-	if len(r.Refs) > 0 {
-		doc["image.name"] = joined(r.Refs)
-	}
-	type entry struct {
-		Platform platforms.Platform  `json:"platform"`
-		Digest   string              `json:"digest,omitempty"`
-		Node     string              `json:"node"`
-		Strategy crossbuild.Strategy `json:"strategy"`
-		Why      string              `json:"why"`
-	}
-	var list []entry
-	for _, a := range r.Plan.Assignments {
-		if a.Target != r.Target {
-			continue
-		}
-		e := entry{Platform: a.Platform, Node: a.Node, Strategy: a.Strategy, Why: a.Why}
-		for _, image := range r.Images {
-			if image.Platform == a.Platform {
-				e.Digest = image.Manifest.Digest.String()
-			}
-		}
-		list = append(list, e)
-	}
-	doc["mab.platforms"] = list
-	doc["mab.seconds"] = r.Took.Seconds()
-	doc["mab.phases"] = r.Phases
-	text, err := json.MarshalIndent(doc, "", "  ")
-	if err != nil {
-		return nil, fmt.Errorf("writing the metadata: %w", err)
-	}
-	return text, nil
 }

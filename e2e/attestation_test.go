@@ -5,8 +5,10 @@
 package e2e_test
 
 import (
+	"encoding/json"
 	"io"
 	"log"
+	"maps"
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
@@ -233,4 +235,112 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("tags (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestMetadataKeys: --metadata-file has buildx's keys, and mab's own about nodes and strategies.
+func TestMetadataKeys(t *testing.T) {
+	l := newLab(t)
+	both := hostPlatform() + "," + foreignPlatform()
+	// The check of the Dockerfile warns of the word as.
+	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE as small\nARG A=1\nRUN uname -m > /machine\n"})
+	type predicate struct {
+		BuildType   string
+		Materials   []struct{ URI string }
+		BuildConfig any
+		Metadata    any
+		Invocation  struct {
+			Parameters struct{ Args map[string]string }
+		}
+	}
+	type metadata struct {
+		Warnings  []struct{ Short []byte } `json:"buildx.build.warnings"`
+		Referrer  string                   `json:"mab.provenance.digest"`
+		Platforms []struct {
+			account
+			Seconds float64
+			Steps   int
+		} `json:"mab.platforms"`
+	}
+	build := func(l *lab, args ...string) (metadata, map[string]predicate) {
+		l.t.Helper()
+		l.must(append([]string{"build", "--metadata-file", "m.json", dir}, args...)...)
+		text := read(l.t, filepath.Join(l.dir, "m.json"))
+		found := map[string]predicate{}
+		for key, value := range decode[map[string]json.RawMessage](l.t, text) {
+			if rest, ok := strings.CutPrefix(key, "buildx.build.provenance"); ok {
+				found[rest] = decode[predicate](l.t, string(value))
+			}
+		}
+		return decode[metadata](l.t, text), found
+	}
+	check := func(t *testing.T, found map[string]predicate, detailed bool, keys ...string) {
+		t.Helper()
+		if diff := cmp.Diff(slices.Sorted(slices.Values(keys)), slices.Sorted(maps.Keys(found))); diff != "" {
+			t.Errorf("provenance of (-want +got):\n%s", diff)
+		}
+		for key, p := range found {
+			base := slices.ContainsFunc(p.Materials, func(m struct{ URI string }) bool { return strings.Contains(m.URI, "busybox") })
+			if !base || p.BuildType == "" || (p.BuildConfig != nil) != detailed || (p.Metadata != nil) != detailed {
+				t.Errorf("%q: %+v", key, p)
+			}
+		}
+	}
+	t.Run("by default provenance is minimal, and there are no warnings", func(t *testing.T) {
+		m, found := build(l.on(t), "--platform", both, "-t", registry(t)+"/metadata/app:1", "--push")
+		check(t, found, false, "/"+hostPlatform(), "/"+foreignPlatform())
+		if len(m.Warnings) != 0 || m.Referrer == "" {
+			t.Errorf("warnings %v, referrer %q", m.Warnings, m.Referrer)
+		}
+		for i, p := range m.Platforms {
+			if p.Node != "local" || p.Own != hostPlatform() || p.Strategy != []string{"native", "emulated"}[i] || p.Steps == 0 || p.Seconds <= 0 {
+				t.Errorf("%+v", p)
+			}
+		}
+		if got := m.Platforms[1].Emulators; len(got) != 1 || !strings.HasPrefix(got[0], foreignPlatform()+": QEMU") {
+			t.Errorf("emulators %q", got)
+		}
+	})
+	t.Run("all of it, and warnings, where the environment asks for it", func(t *testing.T) {
+		m, found := build(l.on(t).setting("BUILDX_METADATA_PROVENANCE=max", "BUILDX_METADATA_WARNINGS=1"), "--platform", hostPlatform(), "--provenance=false")
+		check(t, found, true, "")
+		if len(m.Warnings) != 1 || !strings.Contains(string(m.Warnings[0].Short), "FromAsCasing") {
+			t.Errorf("warnings %+v", m.Warnings)
+		}
+	})
+	t.Run("none of it", func(t *testing.T) {
+		_, found := build(l.on(t).setting("BUILDX_METADATA_PROVENANCE=disabled"), "--platform", both)
+		check(t, found, false)
+	})
+}
+
+// TestAnnotationLevels: annotations are where buildx puts them, also for one platform, and several levels at once.
+func TestAnnotationLevels(t *testing.T) {
+	l := newLab(t)
+	host, foreign := hostPlatform(), foreignPlatform()
+	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\n"})
+	l.must("build", "--platform", host+","+foreign, "-o", "type=oci,tar=false,dest=layout", "--provenance=false",
+		"--annotation", "plain=1", "--annotation", "index,manifest:both=2", "--annotation", "manifest["+foreign+"]:one=3",
+		"--annotation", "manifest-descriptor:each=4", "--annotation", "manifest-descriptor["+host+"]:own=5",
+		"--annotation", "index-descriptor:root=6", "--annotation", "index:its=7,8=9", dir)
+	path, err := layout.FromPath(filepath.Join(l.dir, "layout"))
+	sound(t, err)
+	all, err := path.ImageIndex()
+	sound(t, err)
+	root := indexManifest(t, all).Manifests[0]
+	index, err := all.ImageIndex(root.Digest)
+	sound(t, err)
+	same := func(where string, want, got map[string]string) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", where, diff)
+		}
+	}
+	same("index-descriptor", map[string]string{"root": "6", "org.opencontainers.image.ref.name": "latest"}, root.Annotations)
+	same("index", map[string]string{"both": "2", "its": "7,8=9"}, indexManifest(t, index).Annotations)
+	for i, platform := range []string{host, foreign} {
+		manifest, err := imageOf(t, index, platform).Manifest()
+		sound(t, err)
+		same("manifest of "+platform, []map[string]string{{"plain": "1", "both": "2"}, {"plain": "1", "both": "2", "one": "3"}}[i], manifest.Annotations)
+		same("descriptor of "+platform, []map[string]string{{"each": "4", "own": "5"}, {"each": "4"}}[i], indexManifest(t, index).Manifests[i].Annotations)
+	}
 }

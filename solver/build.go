@@ -109,6 +109,8 @@ type Result struct {
 	Steps, Cached int
 	// Checked are what the solver found in the images that it made, if the solve wanted that. Nil: it does not check.
 	Checked []contents.ImageReport
+	// Warnings are what it warned of, in the order of their coming.
+	Warnings []*Warning
 }
 
 // errEnough ends a solve that Decide has ended.
@@ -147,7 +149,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 		// What waits for something else is told of nothing but the end.
 		return nil, c.explain(ctx, err, &s)
 	case errors.Is(stopped, errEnough):
-		return &Result{}, nil
+		return &Result{Warnings: s.count.warnings}, nil
 	case stopped != nil:
 		return nil, stopped
 	case err != nil:
@@ -157,6 +159,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	if err == nil {
 		out.Steps, out.Cached = s.count.counts()
 		out.Checked, err = verified(resp.ExporterResponse)
+		out.Warnings = s.count.warnings
 	}
 	return out, err
 }

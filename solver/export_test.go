@@ -4,6 +4,7 @@ package solver
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -94,6 +95,11 @@ func (s *Solve) Options() (client.SolveOpt, error) {
 // Caches is caches.
 func (r *Request) Caches() (imports, exports []client.CacheOptionsEntry, err error) {
 	return r.caches()
+}
+
+// MetadataProvenance is metadataProvenance.
+func MetadataProvenance(raw []byte, id string, detailed bool) (json.RawMessage, error) {
+	return metadataProvenance(raw, id, detailed)
 }
 
 // AccountsKey is accountsKey.

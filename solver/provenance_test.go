@@ -3,6 +3,7 @@
 package solver_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -60,5 +61,39 @@ func TestSteadyProvenance(t *testing.T) {
 	}
 	if _, err := solver.SteadyProvenance([]byte(`"no object"`)); err == nil {
 		t.Error("what is no object is taken")
+	}
+}
+
+func TestMetadataProvenance(t *testing.T) {
+	const v1 = `{"buildDefinition":{"buildType":"t","externalParameters":{"configSource":{},"request":{"frontend":"gateway.v0"}},` +
+		`"internalParameters":{"buildConfig":{"llbDefinition":[{"id":"step0"}]}},"resolvedDependencies":[{"uri":"u","digest":{"sha256":"d"}}]},` +
+		`"runDetails":{"builder":{"id":"b"},"metadata":{"invocationId":"i"}}}`
+	for _, test := range []struct {
+		rule, predicate, want string
+		detailed              bool
+	}{
+		{
+			"SLSA v1 becomes v0.2", v1,
+			`{"builder":{"id":"b"},"buildType":"https://mobyproject.org/buildkit@v1","materials":[{"uri":"u","digest":{"sha256":"d"}}],` +
+				`"invocation":{"configSource":{},"parameters":{"frontend":"gateway.v0"},"environment":{"platform":""}}}`, false,
+		},
+		{"v0.2 stays", `{"builder":{"id":"b"},"buildType":"t","metadata":{"buildInvocationID":"i"}}`, `{"builder":{"id":"b"},"buildType":"t","invocation":{"configSource":{},"parameters":{},"environment":{"platform":""}}}`, false},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			got, err := solver.MetadataProvenance([]byte(test.predicate), "linux/amd64", test.detailed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, string(got)); diff != "" {
+				t.Errorf("want -, got +:\n%s", diff)
+			}
+		})
+	}
+	full, err := solver.MetadataProvenance([]byte(v1), "", true)
+	if err != nil || !strings.Contains(string(full), `"step0"`) || !strings.Contains(string(full), `"buildInvocationID":"i"`) {
+		t.Errorf("error %v; the detailed one is %s", err, full)
+	}
+	if _, err := solver.MetadataProvenance([]byte("{"), "", false); err == nil {
+		t.Error("what is no predicate was taken")
 	}
 }

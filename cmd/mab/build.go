@@ -113,6 +113,9 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
+	if b.metadataFile != "" {
+		b.request.Metadata = coordinator.ParseMetadataOptions(os.Getenv("BUILDX_METADATA_PROVENANCE"), os.Getenv("BUILDX_METADATA_WARNINGS"))
+	}
 	attach, err := b.attach()
 	if err != nil {
 		return err
