@@ -13,6 +13,7 @@ import (
 
 // Trouble is a known fault of QEMU's with programs of one platform.
 type Trouble struct {
+	// Its zero value: all.
 	Guest platforms.Platform
 	// Host is the architecture of the machines that have it; "" means all.
 	Host string
@@ -23,45 +24,11 @@ type Trouble struct {
 	What string
 	// Mend says how to do without it. Empty: with another version, such as DefaultImage has.
 	Mend string
+	// Says are words in the output of a step that meets it. Such a fault meets few, and is told when it is met, not before. Empty: it says nothing
+	// that is its own.
+	Says string
 	// Sources tell of it.
 	Sources []string
-}
-
-// troubles are those that somebody met and described, each with its source. Distributions mend some of them in versions of the same
-// number, which cannot be told from here.
-var troubles = []Trouble{
-	{
-		Guest: platforms.MustParse("arm64"), Before: "5.0",
-		What:    "ldconfig of Debian 11 and newer ends with a segmentation fault, so that libc-bin cannot be installed",
-		Sources: []string{"https://github.com/moby/moby/issues/43039", "https://bugs.launchpad.net/qemu/+bug/1749393"},
-	},
-	{
-		Guest: platforms.MustParse("arm64"), From: "5.1", Before: "6.0",
-		What:    "programs end with a segmentation fault at their start now and then",
-		Sources: []string{"https://github.com/docker/buildx/issues/542", "https://github.com/go-debos/debos/pull/261"},
-	},
-	{
-		Guest: platforms.MustParse("arm64"), From: "9.2.0", Before: "9.2.2",
-		What:    "ldconfig of Debian 11 and Ubuntu 22.04 ends with a segmentation fault, so that libc-bin cannot be installed",
-		Sources: []string{"https://github.com/tonistiigi/binfmt/issues/240", "https://gitlab.com/qemu-project/qemu/-/issues/1913"},
-	},
-	{
-		Guest: platforms.MustParse("arm/v7"),
-		What:  "npm of Node.js 20 and newer hangs",
-		Mend:  "run it in a stage FROM --platform=$BUILDPLATFORM, or on a machine that runs arm",
-		Sources: []string{
-			"https://github.com/nodejs/docker-node/issues/1946", "https://github.com/nodejs/docker-node/issues/2077",
-			"https://gitlab.com/qemu-project/qemu/-/issues/1729",
-		},
-	},
-	{
-		Guest: platforms.MustParse("amd64"), Host: "arm64",
-		What: "programs made by Go before 1.25.4 end with a fatal error: lfstack.push or taggedPointerPack",
-		Mend: "build Go programs in a stage FROM --platform=$BUILDPLATFORM, or with a newer Go",
-		Sources: []string{
-			"https://github.com/golang/go/issues/69255", "https://github.com/editorconfig-checker/editorconfig-checker/issues/613",
-		},
-	},
 }
 
 // Troubles returns a copy of the table, in its order.
@@ -71,14 +38,53 @@ func Troubles() []Trouble { return slices.Clone(troubles) }
 // known. Faults of every version are in the table for those who read it, and would only be noise with each build.
 func TroubleWith(version string, p platforms.Platform, host platforms.Platform) (Trouble, bool) {
 	for _, t := range troubles {
-		if t.Before == "" || t.Guest.Architecture != p.Architecture || t.Host != "" && t.Host != host.Architecture {
-			continue
-		}
-		if v := numbers(version); v != nil && compareVersions(v, numbers(t.Before)) < 0 && compareVersions(v, numbers(t.From)) >= 0 {
+		if t.Before != "" && t.Says == "" && t.of(p) && (t.Host == "" || t.Host == host.Architecture) && numbers(version) != nil && t.has(version) {
 			return t, true
 		}
 	}
 	return Trouble{}, false
+}
+
+// Telling returns the words of the first fault that a text tells of, as Trouble.Says has them; "" if it tells of none.
+func Telling(text string) string {
+	for _, t := range troubles {
+		if t.Says != "" && strings.Contains(text, t.Says) {
+			return t.Says
+		}
+	}
+	return ""
+}
+
+// TroubleSaid returns the fault with programs of p that says these words, and that this version of QEMU may have. An empty version is one that
+// is not known.
+func TroubleSaid(words, version string, p platforms.Platform) (Trouble, bool) {
+	for _, t := range troubles {
+		if words != "" && t.Says == words && t.of(p) && t.has(version) {
+			return t, true
+		}
+	}
+	return Trouble{}, false
+}
+
+// Remedy is Mend, or how to get another version.
+func (t Trouble) Remedy() string {
+	switch {
+	case t.Mend != "":
+		return t.Mend
+	case t.Guest == platforms.Platform{}:
+		return "mab emulation install"
+	}
+	return "mab emulation install " + t.Guest.Architecture
+}
+
+func (t Trouble) of(p platforms.Platform) bool {
+	return t.Guest == platforms.Platform{} || t.Guest.Architecture == p.Architecture
+}
+
+// has reports whether a version has the fault. One without numbers may.
+func (t Trouble) has(version string) bool {
+	v := numbers(version)
+	return v == nil || (t.Before == "" || compareVersions(v, numbers(t.Before)) < 0) && compareVersions(v, numbers(t.From)) >= 0
 }
 
 // numbers reads the beginning of a version, as of 9.2.0-rc1; nil if it begins with no number.

@@ -36,6 +36,11 @@ func TestTroubleWith(t *testing.T) {
 		{"9.2.0", "s390x", "amd64", ""},
 		{"", "arm64", "amd64", ""},
 		{"unknown", "arm64", "amd64", ""},
+		{"6.0.0", "s390x", "amd64", "Java"},
+		{"6.1", "s390x", "amd64", ""},
+		// What meets few is said when it is met.
+		{"7.2.22", "riscv64", "amd64", ""},
+		{"10.0.4", "arm64", "amd64", ""},
 		// What every version has is not said with each build.
 		{"7.2.22", "arm/v7", "amd64", ""},
 		{"7.2.22", "amd64", "arm64", ""},
@@ -51,6 +56,9 @@ func TestTroubleWith(t *testing.T) {
 
 func TestTroublesHaveSources(t *testing.T) {
 	for _, row := range emulation.Troubles() {
+		if other, ok := emulation.TroubleSaid(row.Says, "", row.Guest); row.Says != "" && (!ok || other.What != row.What && other.Guest != row.Guest) {
+			t.Errorf("%q is said by %+v", row.Says, other)
+		}
 		if row.What == "" || len(row.Sources) == 0 || (row.Before == "") == (row.Mend == "") {
 			t.Errorf("%+v", row)
 		}
@@ -101,12 +109,15 @@ func TestTroublesInTheDocumentation(t *testing.T) {
 			versions = "before " + row.Before
 		}
 		guest := row.Guest.String()
+		if row.Guest == (platforms.Platform{}) {
+			guest = "all"
+		}
 		if row.Host != "" {
 			guest += " on " + row.Host
 		}
 		mend := row.Mend
 		if mend == "" {
-			mend = "`mab emulation install " + row.Guest.Architecture + "`"
+			mend = "`" + row.Remedy() + "`"
 		}
 		var sources []string
 		for i, s := range row.Sources {
@@ -120,11 +131,37 @@ func TestTroublesInTheDocumentation(t *testing.T) {
 	}
 	var got strings.Builder
 	for line := range strings.Lines(string(text)) {
-		if strings.Contains(line, "](http") && strings.HasPrefix(line, "| linux/") {
+		if strings.Contains(line, "](http") && (strings.HasPrefix(line, "| linux/") || strings.HasPrefix(line, "| all ")) {
 			got.WriteString(line)
 		}
 	}
 	if diff := cmp.Diff(want.String(), got.String()); diff != "" {
 		t.Errorf("the program -, docs/emulation.md +:\n%s", diff)
+	}
+}
+
+func TestTroubleSaid(t *testing.T) {
+	for _, test := range []struct {
+		rule, text, version, guest string
+		want                       string // a word of the mend
+	}{
+		{"in the middle of a line", "could not read directory '/root/.cargo': Value too large for defined data type; class=Os (2)\n", "7.2.22", "arm/v7", "tmpfs"},
+		{"of a variant of the guest", "Value too large for defined data type", "", "arm/v6", "tmpfs"},
+		{"no other guest's", "Value too large for defined data type", "7.2.22", "s390x", ""},
+		{"every guest's", "tar: src/f: Cannot open: Function not implemented", "9.1.2", "s390x", "mab emulation install"},
+		{"not what that version has not", "tar: src/f: Cannot open: Function not implemented", "9.2.0", "s390x", ""},
+		{"before the first version that has it", "tar: f: Cannot open: Invalid argument", "8.2.2", "arm64", ""},
+		{"between the versions", "tar: f: Cannot open: Invalid argument", "9.2.2", "arm64", "mab emulation install arm64"},
+		{"the guest decides between two that say the same", "qemu: uncaught target signal 11 (Segmentation fault) - core dumped", "10.2.3", "amd64", "QEMU_GUEST_BASE"},
+		{"the other guest", "qemu: uncaught target signal 11 (Segmentation fault) - core dumped", "10.2.3", "arm64", "mmap_rnd_bits"},
+		{"of a version that is not known", "tar: f: Cannot open: Invalid argument", "unknown", "arm64", "mab emulation install arm64"},
+		{"nothing", "all is well", "7.2.22", "arm64", ""},
+	} {
+		t.Run(test.rule, func(t *testing.T) {
+			got, ok := emulation.TroubleSaid(emulation.Telling(test.text), test.version, platforms.MustParse(test.guest))
+			if ok != (test.want != "") || ok && !strings.Contains(got.Remedy(), test.want) {
+				t.Errorf("%v, %+v", ok, got)
+			}
+		})
 	}
 }

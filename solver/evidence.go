@@ -37,6 +37,8 @@ type evidence struct {
 type testimony struct {
 	// crash is QEMU's word of a crash; noRoom is anybody's of a full disk; notStarted is runc's that it started nothing.
 	crash, noRoom, notStarted bool
+	// trouble are words of a known fault of QEMU's.
+	trouble string
 }
 
 type heard struct {
@@ -76,6 +78,9 @@ func (e *evidence) see(s *client.SolveStatus) {
 		h.crash = h.crash || strings.Contains(text, "qemu: uncaught target signal")
 		h.noRoom = h.noRoom || saysNoRoom(text)
 		h.notStarted = h.notStarted || strings.Contains(text, "runc run failed: ")
+		if h.trouble == "" {
+			h.trouble = emulation.Telling(text)
+		}
 		h.end = text[max(0, len(text)-wordLength):]
 	}
 }
@@ -129,6 +134,7 @@ func (c *Client) explain(ctx context.Context, err error, s *Solve) error {
 	f.Step = s.evidence.origins.of(f.Step)
 	if survey := c.survey.Load(); survey != nil {
 		f.emulated = emulated(*survey, f.Platform)
+		f.qemu = emulatorOf(*survey, f.Platform)
 	}
 	return out
 }
@@ -146,6 +152,16 @@ func emulated(survey []emulation.Support, p platforms.Platform) bool {
 		out = out || s.How == emulation.Emulated
 	}
 	return out
+}
+
+// emulatorOf is the version of QEMU that runs programs of p there; empty: it is not known.
+func emulatorOf(survey []emulation.Support, p platforms.Platform) string {
+	for _, s := range survey {
+		if s.How == emulation.Emulated && s.Platform.Covers(p) {
+			return s.Version
+		}
+	}
+	return ""
 }
 
 // observed is a result that is written on this machine.

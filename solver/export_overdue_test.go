@@ -43,3 +43,6 @@ func (w *Watched) Failure() *Failure {
 	}
 	return out
 }
+
+// WordLength is wordLength.
+const WordLength = wordLength

@@ -16,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	"google.golang.org/grpc/codes"
 
+	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/platforms"
 )
 
@@ -27,6 +28,8 @@ type Failure struct {
 	// here is a disk of this machine that is full; emulated is the platform of the step on that solver; seen is what the step wrote.
 	here, emulated bool
 	seen           testimony
+	// qemu is the version of the emulator. Empty: not known.
+	qemu string
 	// Source shows the lines of the Dockerfile that failed. Empty if none did.
 	Source string
 	// Base is the base image that lacks a platform which was asked for. Empty if that was not the reason.
@@ -95,6 +98,9 @@ func (f *Failure) Hint() string { return f.HintFor("") }
 func (f *Failure) HintFor(host string) string {
 	if late := (*overdueError)(nil); errors.As(f.err, &late) {
 		return late.Hint()
+	}
+	if t, ok := emulation.TroubleSaid(f.seen.trouble, f.qemu, f.Platform); ok && f.emulated {
+		return fmt.Sprintf("QEMU is known for this: %s (%s); what helps: %s", t.What, t.Sources[0], t.Remedy())
 	}
 	if f.here && saysNoRoom(f.Error()) {
 		return "the disk that the result is written to is full: make room there, or write it elsewhere (TMPDIR is where parts wait that go elsewhere)"
