@@ -29,6 +29,8 @@ type MergeOptions struct {
 	ManifestAnnotations map[platforms.Platform]map[string]string
 	// ForceIndex writes an index even for one image without attestations.
 	ForceIndex bool
+	// OCI writes an OCI index even if all images are of docker's media types.
+	OCI bool
 }
 
 // Index is the one result of a build: an index, or a single manifest where an index would add nothing.
@@ -44,8 +46,8 @@ type Index struct {
 }
 
 // Merge makes one index of images, which may come in any order and from any node: the same images give the same bytes. The
-// images stand in the order of want, then their attestations in the same order, and the JSON is BuildKit's, so that merging
-// the images of one solve gives that solve's digest. One image without attestations is its own result, as docker buildx
+// images stand in the order of want, but of one architecture the plain variants first (platforms.PlainFirst), then their attestations in the
+// same order, and the JSON is BuildKit's, so that merging the images of one solve gives that solve's digest. One image without attestations is its own result, as docker buildx
 // pushes it, unless opts.ForceIndex. The index is a docker manifest list if all in it are of docker's media types.
 //
 // Merge refuses a platform that is missing, not wanted, or there twice, two platforms with the same image, and
@@ -196,13 +198,14 @@ func assemble(images []Image, opts MergeOptions) (Index, error) {
 		MediaType:   ocispec.MediaTypeImageIndex,
 		Annotations: opts.IndexAnnotations,
 	}
-	for _, image := range images {
+	entries := platforms.PlainFirst(images, func(i Image) platforms.Platform { return i.Platform })
+	for _, image := range entries {
 		index.Manifests = append(index.Manifests, image.Manifest)
 	}
-	for _, image := range images {
+	for _, image := range entries {
 		index.Manifests = append(index.Manifests, image.Attestations...)
 	}
-	if !slices.ContainsFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.MediaType != dockerManifest }) {
+	if !opts.OCI && !slices.ContainsFunc(index.Manifests, func(d ocispec.Descriptor) bool { return d.MediaType != dockerManifest }) {
 		index.MediaType = dockerList
 		if annotated(index) || len(opts.DescriptorAnnotations) > 0 {
 			return Index{}, hintf(errors.New("merging images: docker's media types have no annotations"),

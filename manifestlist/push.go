@@ -33,6 +33,11 @@ import (
 // The registry's digest is compared with idx's (*DigestError). Passing faults are tried again. Errors name the reference and
 // have a Hint where there is one; if some tags were written before others failed or ctx was cancelled, the error says which.
 func (c *Client) Push(ctx context.Context, idx Index, refs []Reference, from Blobs) (ocispec.Descriptor, error) {
+	return c.push(ctx, idx, refs, from, nil)
+}
+
+// push is Push; it writes no tag if one of them names something else than was says.
+func (c *Client) push(ctx context.Context, idx Index, refs []Reference, from Blobs, was Heads) (ocispec.Descriptor, error) {
 	if len(refs) == 0 {
 		return ocispec.Descriptor{}, errors.New("pushing: no reference is given")
 	}
@@ -57,6 +62,9 @@ func (c *Client) Push(ctx context.Context, idx Index, refs []Reference, from Blo
 	}
 	refused, err := c.refer(ctx, repos, idx.Referrer)
 	if err != nil {
+		return ocispec.Descriptor{}, err
+	}
+	if err := c.unmoved(ctx, tags, was); err != nil {
 		return ocispec.Descriptor{}, err
 	}
 	if err := c.tag(ctx, tags, all.root); err != nil {
@@ -111,15 +119,16 @@ func each[T any](ctx context.Context, items []T, do func(context.Context, T) err
 
 // prepare brings into a repository all that the tags will need.
 func (c *Client) prepare(ctx context.Context, repo Reference, all contents, from Blobs, byDigest bool) error {
-	s, err := c.session(repo, transport.PushScope)
+	lacking := all.beyond(repo, from)
+	s, err := c.mounting(repo, lacking.origins(repo, from))
 	if err != nil {
 		return err
 	}
 	if from != nil {
-		if err := s.upload(ctx, all.blobs, from); err != nil {
+		if err := s.upload(ctx, lacking.blobs, from); err != nil {
 			return explain("pushing layers to", repo, err)
 		}
-		err := each(ctx, all.manifests, func(ctx context.Context, m document) error {
+		err := each(ctx, lacking.manifests, func(ctx context.Context, m document) error {
 			return s.put(ctx, m.desc.Digest.String(), m)
 		})
 		if err != nil {
@@ -135,6 +144,9 @@ func (c *Client) prepare(ctx context.Context, repo Reference, all contents, from
 }
 
 func (s *session) upload(ctx context.Context, blobs []ocispec.Descriptor, from Blobs) error {
+	if len(blobs) == 0 {
+		return nil
+	}
 	var pusher *remote.Pusher
 	err := s.client.retry(ctx, func() (err error) {
 		pusher, err = s.pusher(ctx)
@@ -148,7 +160,7 @@ func (s *session) upload(ctx context.Context, blobs []ocispec.Descriptor, from B
 		if err != nil {
 			return err
 		}
-		layer := &blobLayer{ctx: ctx, from: from, desc: desc, hash: hash}
+		layer := s.mountable(&blobLayer{ctx: ctx, from: from, desc: desc, hash: hash})
 		return s.client.retry(ctx, func() error { return pusher.Upload(ctx, s.repo, layer) })
 	})
 }

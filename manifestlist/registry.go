@@ -112,8 +112,8 @@ func (c *Client) retry(ctx context.Context, op func() error) error {
 }
 
 // session returns the standing of this client with one repository: pull or push.
-func (c *Client) session(ref Reference, scope string) (*session, error) {
-	key := sessionKey{ref.Registry, ref.Repository, scope}
+func (c *Client) session(ref Reference, scope string, also ...string) (*session, error) {
+	key := sessionKey{ref.Registry, ref.Repository, scope, strings.Join(also, " ")}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if s, ok := c.sessions[key]; ok {
@@ -123,7 +123,7 @@ func (c *Client) session(ref Reference, scope string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &session{client: c, host: ref.Registry, scope: scope, route: way}
+	s := &session{client: c, host: ref.Registry, scope: scope, also: also, route: way}
 	var opts []name.Option
 	if s.plain {
 		opts = append(opts, name.Insecure)

@@ -21,14 +21,15 @@ import (
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 )
 
-type sessionKey struct{ registry, repository, scope string }
+type sessionKey struct{ registry, repository, scope, also string }
 
 // session is the standing with one repository: how to reach it, and once authenticated, by what.
 type session struct {
 	client *Client
 	host   string
 	repo   name.Repository
-	scope  string // transport.PullScope or transport.PushScope
+	scope  string   // transport.PullScope or transport.PushScope
+	also   []string // what else is asked for: to read what is mounted from other repositories
 	route
 
 	mu    sync.Mutex
@@ -118,7 +119,7 @@ func (s *session) connect(ctx context.Context, handshake bool) (*http.Client, bo
 		}
 		return s.first, false, nil
 	}
-	tr, err := transport.NewWithContext(ctx, s.repo.Registry, s.auth, base, []string{s.repo.Scope(s.scope)})
+	tr, err := transport.NewWithContext(ctx, s.repo.Registry, s.auth, base, append([]string{s.repo.Scope(s.scope)}, s.also...))
 	if err != nil {
 		return nil, false, err
 	}

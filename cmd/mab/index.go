@@ -18,7 +18,7 @@ import (
 func newIndex(o *options) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "index",
-		Short: "Look into image indexes, and check them",
+		Short: "Make image indexes, look into them, and check them",
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])
@@ -27,7 +27,7 @@ func newIndex(o *options) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newIndexInspect(o), newIndexVerify(o))
+	cmd.AddCommand(newIndexCreate(o), newIndexAnnotate(o), newIndexInspect(o), newIndexVerify(o))
 	return cmd
 }
 
