@@ -156,7 +156,7 @@ func (d *delivery) add(o Output, push bool, stdout io.Writer) error {
 func (d *delivery) addImage(o Output, push bool) error {
 	attrs := map[string]string{}
 	for name, value := range o.Attrs {
-		if name != "name" && name != "push" && name != insecureAttr && name != engineAttr {
+		if !slices.Contains([]string{"name", "push", insecureAttr, engineAttr, byDigestAttr, "name-canonical"}, name) {
 			attrs[name] = value
 		}
 	}
@@ -175,7 +175,7 @@ func (d *delivery) addImage(o Output, push bool) error {
 		if len(names) == 0 {
 			return &noTagError{}
 		}
-		d.refs = appendNew(d.refs, names)
+		d.refs = appendNew(d.refs, untagged(o, names))
 		insecure, _ := strconv.ParseBool(o.Attrs[insecureAttr])
 		d.insecure = d.insecure || insecure
 	}

@@ -124,6 +124,8 @@ func TestNewDelivery(t *testing.T) {
 			delivery{Exports: push("r.example/a,docker.io/library/y"), Refs: []string{"r.example/a:1", y}}},
 		{"an image output that does not push", one, []string{"type=image,name=x,compression=zstd"},
 			delivery{Exports: []export{{Type: "image", Attrs: attrs{"compression": "zstd"}}}}},
+		{"push-by-digest= pushes without a tag", coordinator.Request{}, []string{"type=image,name=x,push-by-digest=true,name-canonical=true,push=true"},
+			delivery{Exports: push("docker.io/library/x"), Refs: []string{"docker.io/library/x"}}},
 		{"--insecure-registry", coordinator.Request{Tags: tags[:1], Push: true, InsecureRegistry: true}, nil,
 			delivery{Exports: push("r.example/a", "registry.insecure", "true"), Refs: tags[:1], Insecure: true}},
 		{"registry.insecure= is the same, for the index, too", one, []string{"type=registry,registry.insecure=true"},
