@@ -85,18 +85,23 @@ func requestFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringVar(&r.ShmSize, "shm-size", "", "size of /dev/shm")
 	flags.StringArrayVar(&r.Ulimits, "ulimit", nil, "`TYPE=SOFT[:HARD]` of RUN (repeatable)")
 	flags.StringVar(&r.CgroupParent, "cgroup-parent", "", "control `group` of RUN; without effect where steps get none, as in the local solver")
+	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host`, security.insecure or buildx.local.delete")
+	ownFlags(flags, r)
+	for _, name := range []string{"provenance", "sbom"} {
+		flags.Lookup(name).NoOptDefVal = "true"
+	}
+}
+
+// ownFlags binds the flags that docker buildx does not have: those of how, not of what.
+func ownFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.StringVar(&r.EmulationImage, "emulation-image", env("MAB_EMULATION_IMAGE", ""),
 		"take emulators that are missing from this image: `REF`, oci-layout://DIR or default (env MAB_EMULATION_IMAGE)")
 	flags.Var((*timeLimit)(&r.EmulatedTimeout), "emulated-timeout",
 		"stop a step that runs under QEMU for this `time`, and try its platform elsewhere (10m; 0: no limit; env "+emulatedTimeoutVariable+")")
-	flags.StringSliceVar(&r.Allow, "allow", nil, "grant `network.host`, security.insecure or buildx.local.delete")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
 	flags.Var((*platformValue)(&r.Build), "build-platform", "BUILDPLATFORM for the whole build: a `platform` (default that of the fastest node)")
 	flags.BoolVar(&r.NoSplit, "no-split", false, "build each platform whole on its node, also what several have in common")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")
-	for _, name := range []string{"provenance", "sbom"} {
-		flags.Lookup(name).NoOptDefVal = "true"
-	}
 }
 
 func (b *buildCommand) run(cmd *cobra.Command) error {

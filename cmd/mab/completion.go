@@ -55,6 +55,10 @@ func completions() map[string]cobra.CompletionFunc {
 		"slots":      cobra.NoFileCompletions,
 		"lines":      cobra.NoFileCompletions,
 
+		"list": values("targets", "variables", "type=targets,format=json", "type=variables,format=json"),
+		"set":  cobra.NoFileCompletions,
+		"var":  cobra.NoFileCompletions,
+
 		"build-platform":  values(known...),
 		"connect-timeout": cobra.NoFileCompletions,
 		"tls-server-name": cobra.NoFileCompletions,

@@ -49,7 +49,7 @@ func newRoot(std streams) *cobra.Command {
 	flags := cmd.PersistentFlags()
 	flags.StringVar(&o.state.Root, "root", os.Getenv("MAB_ROOT"), "directory of the solver's `state` (env MAB_ROOT; default /var/lib/mab, for a plain user ~/.local/state/mab)")
 	flags.StringVar(&o.state.Runtime, "runtime", os.Getenv("MAB_RUNTIME_DIR"), "`directory` of the solver's socket (env MAB_RUNTIME_DIR; default: --root if given, else /run/mab, for a plain user that of the state)")
-	cmd.AddCommand(newBuild(o), newPlan(o), newCache(o), newDoctor(o), newEmulation(o), newIndex(o), newNodes(o), newServe(o))
+	cmd.AddCommand(newBuild(o), newBake(o), newPlan(o), newCache(o), newDoctor(o), newEmulation(o), newIndex(o), newNodes(o), newServe(o))
 	addAgent(cmd, o)
 	addKeeper(cmd)
 	addReference(cmd)
