@@ -93,7 +93,8 @@ func (q *Query) variables() (map[string]string, error) {
 // check finds what mab does not do.
 func (q *Query) check() error {
 	if len(q.Targets) > 0 && urlutil.IsRemoteURL(q.Targets[0]) {
-		return fault("get it first: git clone "+q.Targets[0]+" DIR && cd DIR && mab bake",
+		repository, _, _ := strings.Cut(q.Targets[0], "#")
+		return fault("get it first: git clone "+repository+" DIR && cd DIR && mab bake",
 			"reading the definition %q: mab reads files of this machine only", q.Targets[0])
 	}
 	if err := callable(q.Call); err != nil {

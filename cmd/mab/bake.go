@@ -229,7 +229,7 @@ func bakeMetadata(requests []coordinator.Named, results []*coordinator.Result) (
 }
 
 // offer offers targets and groups as arguments. Files that cannot be read offer nothing.
-func (b *bakeCommand) offer(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+func (b *bakeCommand) offer(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	query := b.query
 	query.Stdin = strings.NewReader("")
 	definition, err := bake.Read(query)
