@@ -238,7 +238,11 @@ func (b *bakeCommand) offer(_ *cobra.Command, _ []string, begun string) ([]strin
 	}
 	var out []string
 	for _, l := range definition.List() {
-		if strings.HasPrefix(l.Name, begun) {
+		switch {
+		case !strings.HasPrefix(l.Name, begun):
+		case l.Description == "":
+			out = append(out, l.Name)
+		default:
 			out = append(out, cobra.CompletionWithDesc(l.Name, l.Description))
 		}
 	}

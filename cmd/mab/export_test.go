@@ -11,6 +11,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/spf13/pflag"
 
+	"github.com/mab-build/mab/bake"
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/manifestlist"
@@ -91,4 +92,23 @@ func NodeJSON(found coordinator.Found) ([]byte, error) { return json.Marshal(new
 func Note(w io.Writer, text string) error {
 	(&options{std: streams{nil, w, w}}).note("%s", text)
 	return nil
+}
+
+// BakeFlags is bakeFlags.
+func BakeFlags(flags *pflag.FlagSet, q *bake.Query) { bakeFlags(flags, q) }
+
+// OfferBaked is what a shell is offered as an argument of mab bake, of these files.
+func OfferBaked(files []string, begun string) []string {
+	b := &bakeCommand{query: bake.Query{Files: files}}
+	out, _ := b.offer(nil, nil, begun)
+	return out
+}
+
+// PrintBaked is what mab bake --list prints.
+func PrintBaked(w io.Writer, list string, d *bake.Definition) error {
+	form, err := parseListForm(list)
+	if err != nil {
+		return err
+	}
+	return form.print(w, d)
 }
