@@ -163,9 +163,16 @@ func (m *memory) keep(plan *Plan, tasks []*outcome, parts ...made) error {
 		}
 		list = append(list, Records(o.task.member.Node, own, o.took, cached, now)...)
 	}
+	for i := range list {
+		list[i].Build = plan.Build
+	}
+	return m.add(list)
+}
+
+// add adds records, each to the history of the request that it is of; what several share, to that of all.
+func (m *memory) add(list []Record) error {
 	of := map[string][]Record{}
 	for _, r := range list {
-		r.Build = plan.Build
 		key := m.key
 		if r.Portion != PortionShared {
 			key = m.keys[r.Target]

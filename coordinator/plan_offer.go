@@ -71,7 +71,7 @@ func (p *planner) seat(w *wanted) placement {
 		return placement{}
 	}
 	best := p.choose()
-	if at, with := p.beside(w, best); with != nil {
+	if at, with := p.beside(w, best); with != nil && len(p.offers) > 1 {
 		out := p.placement(w, at)
 		out.why = fmt.Sprintf("it has RUN steps in common with %s", with.goal())
 		return out

@@ -90,7 +90,7 @@ func commissions(list []Named) ([]*commission, error) {
 		return nil, usage{errors.New("building: there is nothing to build")}
 	}
 	out := make([]*commission, len(list))
-	named := map[string]*commission{}
+	named := map[string]bool{}
 	for i := range list {
 		n := &list[i]
 		request := n.Request
@@ -98,32 +98,58 @@ func commissions(list []Named) ([]*commission, error) {
 		switch {
 		case len(list) > 1 && n.Name == "":
 			return nil, usage{errors.New("building several targets: one has no name")}
-		case named[n.Name] != nil:
-			return nil, usage{fmt.Errorf("building several targets: two are named %q", n.Name)}
+		case named[n.Name]:
+			return nil, usage{fmt.Errorf("building several targets: two are named %s", n.Name)}
 		case !alike(&list[0].Request, &request):
-			return nil, usage{fmt.Errorf("building several targets: %q is to be planned in another way than %q", n.Name, list[0].Name)}
+			return nil, usage{fmt.Errorf("building several targets: %s is to be planned in another way than %s", n.Name, list[0].Name)}
 		}
-		named[n.Name] = out[i]
+		named[n.Name] = true
 	}
-	for i, c := range out {
-		for _, name := range sortedNames(list[i].Links) {
-			linked := named[list[i].Links[name]]
-			if linked == nil {
-				return nil, usage{fmt.Errorf("target %s: its context %s is target %q, which is not built", c.name, name, list[i].Links[name])}
-			}
-			if c.links == nil {
-				c.links = map[string]*commission{}
-			}
-			c.links[solver.ContextName(name)] = linked
+	for _, check := range []func() error{
+		func() error { return link(out, list) },
+		func() error { return acyclic(out) },
+		func() error { return oneOnStdout(out) },
+	} {
+		if err := check(); err != nil {
+			return nil, err
 		}
-	}
-	if err := acyclic(out); err != nil {
-		return nil, err
 	}
 	if len(out) == 1 {
 		out[0].name = ""
 	}
 	return out, nil
+}
+
+// link gives commissions those that they are made of the results of.
+func link(all []*commission, list []Named) error {
+	for i, c := range all {
+		for _, name := range sortedNames(list[i].Links) {
+			at := slices.IndexFunc(all, func(other *commission) bool { return other.name == list[i].Links[name] })
+			if at < 0 {
+				return usage{fmt.Errorf("target %s: its context %q is the result of target %q, which is not built", c.name, name, list[i].Links[name])}
+			}
+			if c.links == nil {
+				c.links = map[string]*commission{}
+			}
+			c.links[solver.ContextName(name)] = all[at]
+		}
+	}
+	return nil
+}
+
+// oneOnStdout returns an error if several requests have an output that goes to standard output.
+func oneOnStdout(list []*commission) error {
+	var first *commission
+	for _, c := range list {
+		switch {
+		case !c.request.UsesStdout():
+		case first == nil:
+			first = c
+		default:
+			return usage{fmt.Errorf("building several targets: %s and %s both have an output that goes to standard output", first.name, c.name)}
+		}
+	}
+	return nil
 }
 
 // alike reports whether two requests want to be planned in the same way.
@@ -284,17 +310,21 @@ func byID(list []string) map[string]string {
 	return out
 }
 
-// own tells, for those requests whose secrets or agents have sources that others of the run do not have for the same id, the sources: steps that
-// use them are not the same.
+// own tells what steps of each request are not the same by as those of others: secrets and agents that have not one source for an id, and steps
+// that are to be run anew in one request and not in another.
 func (r *run) own() map[*commission]crossbuild.Own {
 	out := map[*commission]crossbuild.Own{}
 	if !r.several() {
 		return out
 	}
 	secrets, agents := differing(r.commissions, func(c *Request) []string { return c.Secrets }), differing(r.commissions, func(c *Request) []string { return c.SSH })
+	first := r.common()
+	cached := slices.ContainsFunc(r.commissions, func(c *commission) bool {
+		return c.request.NoCache != first.NoCache || !slices.Equal(c.request.NoCacheFilter, first.NoCacheFilter)
+	})
 	for _, c := range r.commissions {
 		all := append(c.beneath(), c)
-		own := crossbuild.Own{Secrets: map[string]string{}, SSH: map[string]string{}}
+		own := crossbuild.Own{Secrets: map[string]string{}, SSH: map[string]string{}, NoCache: cached}
 		for _, id := range secrets {
 			own.Secrets[id] = source(all, id, func(c *Request) []string { return c.Secrets })
 		}

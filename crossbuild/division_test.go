@@ -43,6 +43,11 @@ func TestDivide(t *testing.T) {
 			[][]string{{"[web 3/3] RUN npm run build", "[build 4/5] RUN go generate", "[build 5/5] RUN GOARCH=arm64 go build"}}},
 		{"a shared program may be of any platform", both, "FROM --platform=linux/arm/v7 debian AS d\nRUN make\nFROM alpine\nRUN x\nCOPY --from=d /a /a",
 			[]string{"[d 2/2] RUN make"}, [][]string{nil, nil}},
+		{"what several of one platform run of that platform is done at their homes, and what they run of the build platform is shared",
+			[]platforms.Platform{arm64, arm64}, "FROM --platform=$BUILDPLATFORM golang AS b\nRUN go\nFROM alpine\nRUN apk\nCOPY --from=b /a /a",
+			[]string{"[b 2/2] RUN go"}, [][]string{nil, nil}},
+		{"unless others run it, too", []platforms.Platform{arm64, arm64, s390x}, "FROM --platform=linux/arm64 debian AS d\nRUN make\nFROM alpine\nRUN x\nCOPY --from=d /a /a",
+			[]string{"[d 2/2] RUN make"}, [][]string{nil, nil, nil}},
 		{"where nothing is run, nothing is worth it", both, "FROM --platform=$BUILDPLATFORM golang AS b\nCOPY . .\nFROM alpine\nCOPY --from=b /a /a",
 			nil, [][]string{nil, nil}},
 		{"secrets, ssh and network modes move", both, `

@@ -56,7 +56,7 @@ func (r *reader) identity(d digest.Digest, op *pb.Op) (digest.Digest, error) {
 		}
 		d = hash(raw)
 	}
-	if own := r.own.of(op); own != "" {
+	if own := r.own.of(op, r.def.GetMetadata()[string(d)]); own != "" {
 		return hash([]byte(string(d) + "\x00" + own)), nil
 	}
 	return d, nil

@@ -85,7 +85,7 @@ func (s *Sources) Stores() int { return len(s.inner.stores) }
 
 // Options is what a solve asks of BuildKit.
 func (s *Solve) Options() (client.SolveOpt, error) {
-	src, err := s.Request.sources(s.Input)
+	src, err := s.sources()
 	if err != nil {
 		return client.SolveOpt{}, err
 	}
@@ -196,3 +196,6 @@ func Origin(def, graph *pb.Definition, step digest.Digest) digest.Digest {
 	o.add(def, graph)
 	return o.of(step)
 }
+
+// Merged is merged.
+func (s *Solve) Merged() *Request { return s.merged() }
