@@ -22,7 +22,7 @@ import (
 
 // ownNames are the names of what a state has in its directories, or, where they end so, how those begin.
 var ownNames = []string{
-	"cache.db", "claims", "configs", "emulators", "history.db", "history.jsonl*", "links.*", "known-nodes.json", ".known-nodes-*", "near.sock", "runc", "runc-*",
+	"cache.db", "checks", "claims", "configs", "emulators", "history.db", "history.jsonl*", "links.*", "known-nodes.json", ".known-nodes-*", "near.sock", "runc", "runc-*",
 	"scores.json*", "settled", "solver.*", "start.lock", "tmp", "unsettled", "use.lock", "version", "version.new",
 }
 
