@@ -183,7 +183,8 @@ func TestShares(t *testing.T) {
 		for _, s := range list {
 			write(t, filepath.Join(s.Exports()[0].Dir, "bin/app"), "of one")
 		}
-		if err := d.Join(list); err == nil || !strings.Contains(err.Error(), "out/bin/app") {
+		var hinted interface{ Hint() string }
+		if err := d.Join(list); !errors.As(err, &hinted) || !strings.Contains(err.Error(), "out/bin/app") || !strings.Contains(hinted.Hint(), "platform-split=false") {
 			t.Errorf("got %v", err)
 		}
 		if err := errors.Join(list[0].Discard(), list[1].Discard(), d.Close()); err != nil {

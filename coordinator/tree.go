@@ -102,7 +102,7 @@ func (t tree) claim(taken map[string]bool) error {
 			return err
 		}
 		if name = filepath.Join(t.dest, name); taken[name] {
-			return fmt.Errorf("%q is of several platforms, and with platform-split=false they have one directory", name)
+			return &overwrittenError{name}
 		}
 		taken[name] = true
 		return nil

@@ -130,6 +130,7 @@ func sourceRegistry(source string) string {
 // remedies are the words of containerd and BuildKit by which failures are known that a user can mend, the most telling first. %s
 // stands for the registry.
 var remedies = []struct{ words, hint string }{
+	{"when split option is disabled", "leave platform-split=false out, or have each platform name its files otherwise: $TARGETARCH"},
 	{"unknown scheme git", "the solver found no git when it started: install it on this machine, and start a new one: mab serve --stop"},
 	{"cannot run ssh", "git fetches this repository by ssh: install the ssh client on this machine"},
 	{`"xz": executable file not found`, "the solver unpacks xz with the program of that name: install it, or pack with gzip or zstd"},

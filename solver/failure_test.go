@@ -108,6 +108,7 @@ func TestHints(t *testing.T) {
 			"r.example:5000 wants other credentials; log in: docker login r.example:5000"},
 		{"nothing names it", "failed to fetch oauth token: unexpected status", "", "the registry wants other credentials; log in: docker login the registry"},
 		{"a full disk", "write /var/lib/mab/x: no space left on device", "", "the disk of the solver's state is full"},
+		{"one file of two platforms", "cannot overwrite a from linux/arm64 with linux/amd64 when split option is disabled", "", "leave platform-split=false out"},
 		{"no such stage", `target stage "finl" could not be found`, "", "name a stage of the Dockerfile"},
 		{"a command is the user's, whatever it says", `process "/bin/sh -c echo no space left on device; false" did not complete successfully: exit code: 1`, from, ""},
 		{"a failure that nobody knows", "what is this", from, ""},
