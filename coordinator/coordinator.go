@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/mab-build/mab/nodes"
@@ -80,8 +81,8 @@ func (c *Coordinator) Build(ctx context.Context, r Request) (*Result, error) {
 	return out[0], nil
 }
 
-// attempt is BuildAll on the nodes that answer. It fails with an earlyError if they went away before the plan was made.
-func (c *Coordinator) attempt(ctx context.Context, list []*commission) ([]*Result, error) {
+// attempt is BuildAll on the nodes that answer, but for those to avoid. It fails with an earlyError if they went away before the plan was made.
+func (c *Coordinator) attempt(ctx context.Context, list []*commission, avoid ...Exclusion) ([]*Result, error) {
 	began := time.Now()
 	closing, err := c.deliveries(ctx, list)
 	if err != nil {
@@ -91,7 +92,7 @@ func (c *Coordinator) attempt(ctx context.Context, list []*commission) ([]*Resul
 	if err != nil {
 		return nil, errors.Join(err, closing())
 	}
-	run.clock = clock{last: began}
+	run.clock, run.without = clock{last: began}, slices.Clone(avoid)
 	if len(run.members) > 1 {
 		run.memory = c.remember(list)
 	}

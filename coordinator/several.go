@@ -31,19 +31,25 @@ func (c *Coordinator) BuildAll(ctx context.Context, list []Named) ([]*Result, er
 	if err != nil {
 		return nil, errors.Join(err, closing())
 	}
-	out, err := c.attempt(ctx, afresh(all))
-	// A solver that was just stopping when the build came has done nothing of it.
-	var early *earlyError
-	if errors.As(err, &early) {
-		out, err = c.attempt(ctx, afresh(all))
-	}
-	if errors.As(err, &early) {
-		err = early.err
-	}
+	out, err := c.received(ctx, all)
 	if err := errors.Join(err, closing()); err != nil {
 		return nil, err
 	}
 	return out, nil
+}
+
+// received is BuildAll of what was received, without the nodes to avoid.
+func (c *Coordinator) received(ctx context.Context, list []*commission, avoid ...Exclusion) ([]*Result, error) {
+	out, err := c.attempt(ctx, afresh(list), avoid...)
+	// A solver that was just stopping when the build came has done nothing of it.
+	var early *earlyError
+	if errors.As(err, &early) {
+		out, err = c.attempt(ctx, afresh(list), avoid...)
+	}
+	if errors.As(err, &early) {
+		err = early.err
+	}
+	return out, err
 }
 
 // PlanAll says what BuildAll would do, and does nothing of it.

@@ -23,6 +23,7 @@ type buildCommand struct {
 	quiet        bool
 	metadataFile string
 	iidFile      string
+	reproducible bool
 }
 
 func newBuild(o *options) *cobra.Command {
@@ -52,6 +53,8 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 	flags.BoolVar(&b.request.KeepGoing, "keep-going", false, "when a platform fails, finish the others and report all failures; nothing is written then")
 	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
 	flags.BoolVarP(&b.quiet, "quiet", "q", false, "show nothing but the result")
+	flags.BoolVar(&b.reproducible, "check-reproducible", false,
+		"build twice, without the cache and on other nodes the second time, and write nothing if the images differ")
 	flags.StringVar(&b.metadataFile, "metadata-file", "", "write what is known about the result to this `FILE`, as JSON")
 	flags.StringVar(&b.iidFile, "iidfile", "", "write the digest of the result to this `FILE`")
 	return cmd
@@ -152,7 +155,11 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 		Version: version,
 		Note:    func(text string) { notes = append(notes, text) },
 	})
-	result, err := c.Build(cmd.Context(), b.request)
+	build := c.Build
+	if b.reproducible {
+		build = c.BuildReproducibly
+	}
+	result, err := build(cmd.Context(), b.request)
 	// Not before: on a terminal the display draws over lines that are not its own.
 	for _, text := range notes {
 		if !b.quiet {
