@@ -96,6 +96,10 @@ func TestSeveralOnce(t *testing.T) {
 			var names []string
 			for _, r := range results {
 				names = append(names, r.Target)
+				text, err := r.Metadata()
+				if n := strings.Count(string(text), `"strategy"`); err != nil || n != 1 {
+					t.Errorf("the metadata of %s tells of %d platforms, error %v:\n%s", r.Target, n, err, text)
+				}
 			}
 			if diff := cmp.Diff([]string{"one", "two", "three"}, names); diff != "" {
 				t.Errorf("results: want -, got +:\n%s", diff)
@@ -187,6 +191,31 @@ func TestSeveralFail(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestLinkedPlatforms holds that each platform is made of the other target's result for that platform.
+func TestLinkedPlatforms(t *testing.T) {
+	both := []platforms.Platform{platforms.MustParse("linux/amd64"), platforms.MustParse("linux/arm64")}
+	base := target(t, "base", kitchen(t, "of the base\n", "FROM scratch\nARG TARGETARCH\nCOPY file /$TARGETARCH\n"), "")
+	app := target(t, "app", kitchen(t, "of the app\n", "FROM scratch AS files\nCOPY --from=base / /base\nFROM docker.io/library/base:latest\nCOPY --from=files /base /base\n"), "")
+	app.Links = map[string]string{"base": "base"}
+	app.Platforms, base.Platforms = both, both
+	for _, farm := range farms {
+		t.Run(farm.name, func(t *testing.T) {
+			build(t, solvers(t, farm.nodes...), app, base)
+			for _, arch := range []string{"amd64", "arm64"} {
+				dir := "linux_" + arch + "/"
+				want := []string{"of the base\n", "of the base\n", "of the base\n"}
+				if diff := cmp.Diff(want, []string{file(t, app, dir+arch), file(t, app, dir+"base/"+arch), file(t, base, dir+arch)}); diff != "" {
+					t.Errorf("%s: want -, got +:\n%s", arch, diff)
+				}
+				other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[arch]
+				if text := file(t, app, dir+other); text != "" {
+					t.Errorf("%s has the file of %s", arch, other)
+				}
+			}
+		})
 	}
 }
 
