@@ -104,6 +104,9 @@ func TestBuildVerify(t *testing.T) {
 		if strings.Contains(out.stderr, "checking linux/") {
 			t.Error(out.stderr)
 		}
+		if again := build(l, dir, "--verify=warn", "-t", ref+"off", "--push"); again.stdout != out.stdout {
+			t.Errorf("unchecked it is %s, checked %s", out.stdout, again.stdout)
+		}
 		wellBuilt(t, build(l.setting("MAB_VERIFY=off"), dir, "-t", ref+"off", "--push"), false)
 		refusedBuild(t, build(l.setting("MAB_VERIFY=off"), dir, "--verify=strict", "-t", ref+"strict", "--push"))
 	})
@@ -116,6 +119,20 @@ func TestBuildVerify(t *testing.T) {
 		sound(t, os.WriteFile(file, []byte("[verify]\nexempt = [\"/opt/tool\"]\n"), 0o600))
 		wellBuilt(t, build(l.setting("MAB_CONFIG="+file), dir, "-t", ref+"file", "--push"), false)
 		refusedBuild(t, build(l, dir, "--verify-exempt", "/opt/other", "-t", ref+"strict", "--push"))
+	})
+	t.Run("each platform is told of that fails by itself", func(t *testing.T) {
+		l := l.on(t)
+		out := l.mab("build", "--platform", both+",linux/s390x", "--keep-going", "-t", ref+"going", "--push", dir)
+		if out.code != 5 || exists(t, ref+"going") {
+			t.Errorf("exit code %d", out.code)
+		}
+		for _, want := range []string{
+			"\nlinux/arm64  /opt/tool", "\nlinux/s390x  /opt/tool", "result: linux/arm64 has a program", "result: linux/s390x has a program",
+		} {
+			if strings.Count(out.stderr, want) != 1 {
+				t.Errorf("it does not say %q once:\n%s", want, out.stderr)
+			}
+		}
 	})
 	t.Run("layers are read once", func(t *testing.T) {
 		l := l.on(t)

@@ -76,13 +76,19 @@ func refusals(err error) []*coordinator.ContentsError {
 	case *coordinator.ContentsError:
 		return []*coordinator.ContentsError{e}
 	case interface{ Unwrap() []error }:
-		var out []*coordinator.ContentsError
-		for _, inner := range e.Unwrap() {
-			out = append(out, refusals(inner)...)
-		}
-		return out
+		return refusalsIn(e.Unwrap())
+	case interface{ WrappedErrors() []error }: // of go-multierror
+		return refusalsIn(e.WrappedErrors())
 	}
 	return refusals(errors.Unwrap(err))
+}
+
+func refusalsIn(list []error) []*coordinator.ContentsError {
+	var out []*coordinator.ContentsError
+	for _, err := range list {
+		out = append(out, refusals(err)...)
+	}
+	return out
 }
 
 func exitCode(err error) int {
