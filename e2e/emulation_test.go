@@ -7,6 +7,8 @@ package e2e_test
 import (
 	"archive/tar"
 	"bytes"
+	"encoding/json"
+	"errors"
 	"io"
 	"os"
 	"os/exec"
@@ -362,5 +364,94 @@ ls /proc/sys/fs/binfmt_misc /etc/binfmt.d`, mabBinary, image, first.qemu, first.
 	}
 	if diff := cmp.Diff(before, hostBinfmt(t)); diff != "" {
 		t.Errorf("the host (-before +now):\n%s", diff)
+	}
+}
+
+// TestEmulationBench has two files of QEMU for an architecture, and a build run under the one that was measured faster.
+func TestEmulationBench(t *testing.T) {
+	first, _ := foreignArchitectures()
+	l := newLab(t)
+	l.must("emulation", "install", "--image", emulatorImage(t, "emulation/bench", emulatorFile(t, first.qemu)), first.arch())
+	type measured struct {
+		Platform, Emulator, Digest string
+		Integer, Exec, Relative    float64
+	}
+	list := decode[[]measured](t, l.must("emulation", "bench", "--json", "--platform", first.platform))
+	// The file that was installed is a copy of the system's: both are of one digest.
+	if len(list) < 3 || list[0].Emulator != "" || list[1].Digest != list[2].Digest || !strings.HasPrefix(list[1].Emulator, l.root) {
+		t.Fatalf("%+v", list)
+	}
+	for i, m := range list {
+		if m.Integer <= 0 || m.Exec <= 0 || i > 0 && (m.Relative <= 0 || m.Relative >= 1) {
+			t.Errorf("%+v", m)
+		}
+	}
+	kept := filepath.Join(l.root, "emulation.json")
+	used := func() (path, choice string) {
+		t.Helper()
+		for _, s := range decode[[]struct{ Platform, Interpreter, Choice string }](t, l.must("emulation", "ls", "--json")) {
+			if s.Platform == first.platform {
+				return s.Interpreter, s.Choice
+			}
+		}
+		t.Fatal("it is not listed")
+		return "", ""
+	}
+	if path, choice := used(); path != list[1].Emulator || choice != "" {
+		t.Errorf("of two that are equal %s serves: %q", path, choice)
+	}
+	// The same, but for one byte that QEMU does not read, and half as fast as the other.
+	dir := filepath.Dir(list[1].Emulator)
+	file, err := os.OpenFile(filepath.Join(dir, filepath.Base(list[1].Emulator)), os.O_APPEND|os.O_WRONLY, 0)
+	sound(t, err)
+	_, err = file.WriteString("\x00")
+	sound(t, errors.Join(err, file.Close()))
+	l.must("emulation", "bench", "--platform", first.platform)
+	text := string(readFile(t, kept))
+	var all struct {
+		Kernel   string           `json:"kernel"`
+		Model    string           `json:"model"`
+		Measured []map[string]any `json:"measured"`
+	}
+	sound(t, json.Unmarshal([]byte(text), &all))
+	for _, m := range all.Measured {
+		if m["emulator"] == list[1].Emulator {
+			for _, test := range []string{"integer", "exec"} {
+				m[test] = m[test].(float64) / 10
+			}
+		}
+	}
+	slow, err := json.Marshal(all)
+	sound(t, err)
+	sound(t, os.WriteFile(kept, slow, 0o600))
+	path, choice := used()
+	if path != list[2].Emulator || !strings.Contains(choice, "times as fast as QEMU") {
+		t.Errorf("%s serves: %q", path, choice)
+	}
+	if out := l.runsFor(first); out.code != 0 {
+		t.Errorf("exit code %d\n%s", out.code, out.stderr)
+	}
+	if out := l.mab("emulation", "ls"); !strings.Contains(out.stderr, path+" serves: measured ") {
+		t.Errorf("ls says nothing of it:\n%s", out.stderr)
+	}
+	l.must("emulation", "bench", "--forget")
+	if path, choice := used(); path != list[1].Emulator || choice != "" {
+		t.Errorf("when all is forgotten %s serves: %q", path, choice)
+	}
+}
+
+// TestKnownTrouble has a step write what programs write that meet a known fault of QEMU's, and fail.
+func TestKnownTrouble(t *testing.T) {
+	l := newLab(t)
+	out := l.mab("build", "--platform", foreignPlatform(), l.context(map[string]string{
+		"Dockerfile": "FROM " + registry(t) + "/busybox\nRUN echo 'tar: f: Cannot open: Function not implemented'; exit 1\n",
+	}))
+	if out.code != 1 {
+		t.Errorf("exit code %d", out.code)
+	}
+	version := decode[[]struct{ Platform, Version string }](t, l.must("emulation", "ls", "--json"))
+	at := slices.IndexFunc(version, func(s struct{ Platform, Version string }) bool { return s.Platform == foreignPlatform() })
+	if old := !strings.HasPrefix(version[at].Version, "10."); old != strings.Contains(out.stderr, "mab: hint: QEMU is known for this: ") {
+		t.Errorf("QEMU %s:\n%s", version[at].Version, out.stderr)
 	}
 }

@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/opencontainers/go-digest"
+
 	"github.com/mab-build/mab/platforms"
 )
 
@@ -23,6 +25,8 @@ type Emulator struct {
 	Handler Handler
 	// Path is absolute; links in it are kept, for it is what the user knows the file by.
 	Path string
+	// Why it comes before others that could serve the handler and would come first. Empty: it is the first.
+	Why string
 }
 
 // Refusal is a file that looks like an emulator by its name but cannot serve.
@@ -40,6 +44,8 @@ type FindConfig struct {
 	Dirs []string
 	// Host is the platform the emulators must be programs of; the zero value is platforms.Host().
 	Host platforms.Platform
+	// Measured decides where there are several files for a handler. Without any the first is taken.
+	Measured Measurements
 }
 
 // emulatorDirs are the places besides PATH: distributions' packages, the images moby/buildkit and tonistiigi/binfmt, NixOS.
@@ -56,64 +62,123 @@ var emulatorNames = []string{"qemu-%s-static", "qemu-%s", "buildkit-qemu-%s", "%
 // (flag F), but a dynamic one's loader and libraries would be looked up inside the container. The host's own
 // architecture is left out. It runs nothing, and its errors are those of the configuration only.
 func Find(cfg FindConfig) ([]Emulator, []Refusal, error) {
+	s, err := cfg.search()
+	if err != nil {
+		return nil, nil, err
+	}
+	var found []Emulator
+	var refused []Refusal
+	for _, h := range s.handlers() {
+		several := cfg.Measured.several(h)
+		list, refusals := s.files(h, several)
+		switch {
+		case len(list) == 0:
+			refused = append(refused, refusals...)
+		case several:
+			found = append(found, s.choose(h, list))
+		default:
+			found = append(found, list[0])
+		}
+	}
+	return found, refused, nil
+}
+
+// Candidates returns every file that can serve a handler, in the table's order and for each handler in the order in which Find takes them. The same
+// file under several names is there once.
+func Candidates(cfg FindConfig) ([]Emulator, error) {
+	s, err := cfg.search()
+	if err != nil {
+		return nil, err
+	}
+	var out []Emulator
+	for _, h := range s.handlers() {
+		list, _ := s.files(h, true)
+		out = append(out, list...)
+	}
+	return out, nil
+}
+
+// search is a FindConfig whose defaults are filled in.
+type search struct {
+	FindConfig
+	elf platforms.ELF
+}
+
+func (cfg FindConfig) search() (*search, error) {
 	if cfg.Host == (platforms.Platform{}) {
 		cfg.Host = platforms.Host()
 	}
 	row, ok := cfg.Host.ELF()
 	if !ok {
-		return nil, nil, fmt.Errorf("finding emulators for %s: %w", cfg.Host, errors.ErrUnsupported)
+		return nil, fmt.Errorf("finding emulators for %s: %w", cfg.Host, errors.ErrUnsupported)
 	}
-	dirs := cfg.Dirs
-	if dirs == nil {
-		dirs = slices.Concat(filepath.SplitList(os.Getenv("PATH")), emulatorDirs)
+	if cfg.Dirs == nil {
+		cfg.Dirs = slices.Concat(filepath.SplitList(os.Getenv("PATH")), emulatorDirs)
 	}
-	var found []Emulator
-	var refused []Refusal
-	for _, h := range handlers {
-		if h.Platforms[0].Architecture == cfg.Host.Architecture {
-			continue
-		}
-		path, refusals := cfg.findFor(h, dirs, row)
-		if path == "" {
-			refused = append(refused, refusals...)
-			continue
-		}
-		found = append(found, Emulator{Handler: h, Path: path})
-	}
-	return found, refused, nil
+	return &search{cfg, row}, nil
 }
 
-func (cfg FindConfig) findFor(h Handler, dirs []string, host platforms.ELF) (string, []Refusal) {
+// handlers are those of other architectures than the host's.
+func (s *search) handlers() []Handler {
+	return slices.DeleteFunc(Handlers(), func(h Handler) bool { return h.Platforms[0].Architecture == s.Host.Architecture })
+}
+
+// files are those that can serve a handler: all, or the first.
+func (s *search) files(h Handler, all bool) ([]Emulator, []Refusal) {
+	var out []Emulator
 	var refusals []Refusal
-	if path := cfg.Store.lookup(h); path != "" {
-		reason, err := refuse(path, host)
-		if err == nil && reason == "" {
-			return path, nil
+	var seen []os.FileInfo
+	paths := s.paths(h)
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
+		if err == nil && slices.ContainsFunc(seen, func(o os.FileInfo) bool { return os.SameFile(o, info) }) {
+			continue
+		}
+		reason, err := refuse(path, s.elf)
 		if err != nil {
 			reason = err.Error()
 		}
-		refusals = append(refusals, Refusal{h, path, reason})
+		if reason != "" {
+			refusals = append(refusals, Refusal{h, path, reason})
+			continue
+		}
+		seen = append(seen, info)
+		out = append(out, Emulator{Handler: h, Path: path})
+		if !all {
+			break
+		}
+	}
+	return out, refusals
+}
+
+// paths are where a handler's emulator may be, the store's first.
+func (s *search) paths(h Handler) []string {
+	var out []string
+	if path := s.Store.lookup(h); path != "" {
+		out = append(out, path)
 	}
 	for _, name := range emulatorNames {
-		for i, dir := range dirs {
-			if !filepath.IsAbs(dir) || slices.Contains(dirs[:i], dir) {
-				continue
-			}
-			path := filepath.Join(dir, fmt.Sprintf(name, h.QEMU))
-			reason, err := refuse(path, host)
-			switch {
-			case errors.Is(err, fs.ErrNotExist):
-			case err != nil:
-				refusals = append(refusals, Refusal{h, path, err.Error()})
-			case reason != "":
-				refusals = append(refusals, Refusal{h, path, reason})
-			default:
-				return path, nil
+		for i, dir := range s.Dirs {
+			if filepath.IsAbs(dir) && !slices.Contains(s.Dirs[:i], dir) {
+				out = append(out, filepath.Join(dir, fmt.Sprintf(name, h.QEMU)))
 			}
 		}
 	}
-	return "", refusals
+	return out
+}
+
+// choose takes one of several by what was measured of them.
+func (s *search) choose(h Handler, list []Emulator) Emulator {
+	digests := make([]digest.Digest, len(list))
+	for i, e := range list {
+		digests[i], _ = fileDigest(e.Path) // One that cannot be read was not measured.
+	}
+	at, why := s.Measured.choose(h, list, digests, s.Host)
+	list[at].Why = why
+	return list[at]
 }
 
 // refuse says why the file at path cannot be an emulator, or returns "".

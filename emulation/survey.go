@@ -45,6 +45,8 @@ type Support struct {
 	ProbeMS float64 `json:"probe_ms"`
 	// Score is how fast programs of the platform run here, in millions of rounds per second of one thread (see Score); 0 if unknown.
 	Score float64 `json:"score"`
+	// Choice says why this emulator serves where another would come first; "" if it is the first.
+	Choice string `json:"choice"`
 	// Problem says what is wrong, Mend what to do about it; both are "" if nothing is. A platform may run and have a problem.
 	Problem string `json:"problem"`
 	Mend    string `json:"mend"`

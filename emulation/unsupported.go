@@ -28,6 +28,21 @@ func Score(_ context.Context, p platforms.Platform, _ string) (float64, error) {
 	return 0, fmt.Errorf("scoring %s: %w", p, errors.ErrUnsupported)
 }
 
+// BenchConfig is as on Linux.
+type BenchConfig struct {
+	Platforms []platforms.Platform
+	Find      FindConfig
+	Measurer  func(platforms.Platform) []string
+}
+
+// Bench returns errors.ErrUnsupported, as Probe does.
+func Bench(context.Context, BenchConfig) ([]Measured, error) {
+	return nil, fmt.Errorf("measuring emulators: %w", errors.ErrUnsupported)
+}
+
+// Measure returns errors.ErrUnsupported, as Probe does.
+func Measure() (Speeds, error) { return Speeds{}, fmt.Errorf("measuring: %w", errors.ErrUnsupported) }
+
 // MountHost returns errors.ErrUnsupported: binfmt_misc is Linux's.
 func MountHost() (Instance, error) {
 	return Instance{}, fmt.Errorf("looking for binfmt_misc: %w", errors.ErrUnsupported)

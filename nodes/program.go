@@ -57,6 +57,20 @@ func findPrograms(ctx context.Context, dirs []string) ([]program, error) {
 	return slices.DeleteFunc(out, func(p program) bool { return p.digest == "" }), err
 }
 
+// ProgramFor is the path of a mab for Linux on an architecture, as findPrograms finds it; false if there is none.
+func ProgramFor(arch string) (string, bool) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", false
+	}
+	for _, path := range candidates(programDirs(nil, self), arch, self) {
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path, true
+		}
+	}
+	return "", false
+}
+
 // programDirs are where programs are looked for.
 func programDirs(dirs []string, self string) []string {
 	if dirs != nil {

@@ -23,6 +23,8 @@ type EmulateConfig struct {
 	Store emulation.Store
 	// Scores is a file of a solver's (see State.Scores): what it knows of how fast platforms run. Empty: nothing is known.
 	Scores string
+	// Measurements is a file of emulation.Measurements: where there are several emulators it decides. Empty: the first is taken.
+	Measurements string
 	// SkipVersions saves running each emulator with --version.
 	SkipVersions bool
 	// Log tells of emulators that are not used. Nil discards.
@@ -62,10 +64,12 @@ func newEmulators(cfg EmulateConfig) *emulators {
 // survey registers what is new, and tells what runs then. It may be called again while programs run; with drop, handlers whose
 // emulator is gone go too.
 func (e *emulators) survey(ctx context.Context, drop bool) ([]emulation.Support, error) {
-	find := emulation.FindConfig{Store: e.Store}
+	find := emulation.FindConfig{Store: e.Store, Measured: ReadMeasurements(e.Measurements)}
+	var found []emulation.Emulator
 	if e.instance.Private {
-		found, refused, err := emulation.Find(find)
-		if err != nil {
+		var refused []emulation.Refusal
+		var err error
+		if found, refused, err = emulation.Find(find); err != nil {
 			return nil, err
 		}
 		for _, r := range refused {
@@ -80,7 +84,25 @@ func (e *emulators) survey(ctx context.Context, drop bool) ([]emulation.Support,
 	}
 	survey, err := emulation.Survey(ctx, emulation.SurveyConfig{Instance: e.instance, Find: find, SkipVersions: e.SkipVersions})
 	e.scores.fill(survey)
+	tellChoices(survey, found)
 	return survey, err
+}
+
+// tellChoices writes into a survey why emulators were chosen.
+func tellChoices(survey []emulation.Support, chosen []emulation.Emulator) {
+	for i := range survey {
+		for _, e := range chosen {
+			if survey[i].Interpreter == e.Path {
+				survey[i].Choice = e.Why
+			}
+		}
+	}
+}
+
+// ReadMeasurements reads what was measured on this machine, on the kernel that runs and this CPU.
+func ReadMeasurements(path string) emulation.Measurements {
+	on := fixedMachine(os.DirFS("/"))
+	return emulation.ReadMeasurements(path, on.Kernel, on.Model)
 }
 
 // abilities is a survey in the forms in which BuildKit carries it: the worker's platforms, this machine's own first, and a label.

@@ -61,7 +61,7 @@ func Serve(ctx context.Context, cfg ServeConfig) error {
 	if err != nil {
 		return err
 	}
-	watch, err := newWatch(ctx, EmulateConfig{Store: state.Emulators(), Scores: state.Scores(), Log: cfg.Log}, cfg.abilities)
+	watch, err := newWatch(ctx, EmulateConfig{Store: state.Emulators(), Scores: state.Scores(), Measurements: state.Measurements(), Log: cfg.Log}, cfg.abilities)
 	if err != nil {
 		return err
 	}

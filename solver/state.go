@@ -84,6 +84,9 @@ func (s State) Checks() contents.CacheDir {
 	return contents.CacheDir{Dir: filepath.Join(s.Root, "checks")}
 }
 
+// Measurements is the path of the file in which is kept how fast emulators are: see emulation.Measurements.
+func (s State) Measurements() string { return filepath.Join(s.Root, "emulation.json") }
+
 // Emulators is where the emulators are that mab took out of images.
 func (s State) Emulators() emulation.Store {
 	return emulation.Store{Dir: filepath.Join(s.Root, "emulators")}

@@ -24,7 +24,7 @@ func newEmulation(o *options) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEmulationList(o), newEmulationInstall(o), newEmulationUninstall(o))
+	cmd.AddCommand(newEmulationBench(o), newEmulationList(o), newEmulationInstall(o), newEmulationUninstall(o))
 	return cmd
 }
 
@@ -82,6 +82,17 @@ func printHidden(w io.Writer, survey []emulation.Support, store emulation.Store)
 		}
 	}
 	return nil
+}
+
+// printChoices tells where an emulator serves because it was measured.
+func printChoices(w io.Writer, survey []emulation.Support) {
+	seen := map[string]bool{}
+	for _, s := range survey {
+		if s.Choice != "" && !seen[s.Interpreter] {
+			_, _ = fmt.Fprintf(w, "mab: note: %s: %s serves: %s; to undo this: mab emulation bench --forget\n", s.Platform, s.Interpreter, s.Choice)
+		}
+		seen[s.Interpreter] = true
+	}
 }
 
 func dash(s string) string {

@@ -25,7 +25,7 @@ func listEmulation(ctx context.Context, asJSON bool, o *options) error {
 			return err
 		}
 		survey, err := solver.Emulate(ctx, solver.EmulateConfig{
-			Store: store, Scores: state.Scores(), Log: slog.New(slog.NewTextHandler(o.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
+			Store: store, Scores: state.Scores(), Measurements: state.Measurements(), Log: slog.New(slog.NewTextHandler(o.std.err, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		})
 		if err == nil {
 			err = printSurvey(o.std.out, survey, asJSON)
@@ -33,6 +33,7 @@ func listEmulation(ctx context.Context, asJSON bool, o *options) error {
 		if err != nil {
 			return err
 		}
+		printChoices(o.std.err, survey)
 		return printHidden(o.std.err, survey, store)
 	}
 	runtime.LockOSThread()
