@@ -29,7 +29,7 @@ func TestBench(t *testing.T) {
 	}
 	// A static program that is no emulator.
 	program, _ := emulation.Program(platforms.Host())
-	if err := os.WriteFile(filepath.Join(broken, "qemu-s390x-static"), program, 0o755); err != nil { //nolint:gosec // it is a program
+	if err := os.WriteFile(filepath.Join(broken, "qemu-s390x-static"), program, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	cfg := emulation.BenchConfig{

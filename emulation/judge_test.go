@@ -186,7 +186,7 @@ func TestSupportKeepsItsKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := `{"platform":"linux/arm/v7","how":"none","instance":"","handler":"","interpreter":"","flags":"","version":"",` +
-		`"probe":"","probe_ms":0,"score":0,"problem":"","mend":""}`
+		`"probe":"","probe_ms":0,"score":0,"choice":"","problem":"","mend":""}`
 	if diff := cmp.Diff(want, string(raw)); diff != "" {
 		t.Error(diff)
 	}

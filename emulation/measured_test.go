@@ -123,7 +123,7 @@ func TestFindByMeasurement(t *testing.T) {
 	contents := map[string][]byte{first: self, second: append(self[:len(self):len(self)], 0)}
 	var of []emulation.Measured
 	for i, dir := range []string{first, second} {
-		if err := os.WriteFile(filepath.Join(dir, "qemu-s390x"), contents[dir], 0o755); err != nil { //nolint:gosec // it is a program
+		if err := os.WriteFile(filepath.Join(dir, "qemu-s390x"), contents[dir], 0o755); err != nil {
 			t.Fatal(err)
 		}
 		of = append(of, emulation.Measured{
