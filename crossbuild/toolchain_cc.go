@@ -28,9 +28,9 @@ type CTools struct {
 type CFile struct {
 	// Path is in the root, Native in the root of the native package.
 	Path, Native string
-	// Headers is whether the native one looks for headers elsewhere and has to be told the directories of the root by
-	// C_INCLUDE_PATH or CPLUS_INCLUDE_PATH, in the order of HeaderDirs.
-	Headers bool
+	// Prefix is what the native one needs as -iprefix to find the headers of the root's compiler, with the directories of
+	// HeaderDirs appended to C_INCLUDE_PATH or CPLUS_INCLUDE_PATH. It is empty for a program that reads no headers.
+	Prefix string
 }
 
 // Source is a source package.
@@ -101,7 +101,8 @@ func (t CTools) Proof(native string) (bool, string) {
 	return false, "there is no " + t.Native
 }
 
-// HeaderDirs are the directories in which gcc of a version looks for headers in a root of p, in its order.
+// HeaderDirs are the directories of a root of p in which its gcc of a version looks for headers and a cross compiler does
+// not, even with the right prefix, in gcc's order. Those that are not there are to be left out.
 func HeaderDirs(p platforms.Platform, version string, cxx bool) []string {
 	i := slices.IndexFunc(ports, func(q port) bool { return q.Platform == p.String() })
 	if i < 0 {
@@ -115,8 +116,7 @@ func HeaderDirs(p platforms.Platform, version string, cxx bool) []string {
 			path.Join("/usr/include/c++", version, "backward"),
 		}
 	}
-	return append(dirs, path.Join("/usr/lib/gcc", ports[i].GNU, version, "include"), "/usr/local/include",
-		path.Join("/usr/include", ports[i].Multiarch), "/usr/include")
+	return append(dirs, "/usr/local/include")
 }
 
 // tools are those of a package by its name.
@@ -148,11 +148,11 @@ func (p port) tools(name string) (CTools, bool) {
 	}
 	t := CTools{Native: kind + "-" + version + "-" + dashed}
 	for _, pass := range passes {
-		t.Files = append(t.Files, CFile{
-			Path:    path.Join(dir, "gcc", p.GNU, version, pass),
-			Native:  path.Join(dir, "gcc-cross", p.GNU, version, pass),
-			Headers: strings.HasPrefix(pass, "cc1"),
-		})
+		file := CFile{Path: path.Join(dir, "gcc", p.GNU, version, pass), Native: path.Join(dir, "gcc-cross", p.GNU, version, pass)}
+		if strings.HasPrefix(pass, "cc1") {
+			file.Prefix = path.Join("/usr/lib/gcc", p.GNU, version) + "/"
+		}
+		t.Files = append(t.Files, file)
 	}
 	return t, true
 }

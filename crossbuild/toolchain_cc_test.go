@@ -94,10 +94,12 @@ func TestCToolsFiles(t *testing.T) {
 		{"an assembler needs nothing", bookwormArm64, "binutils-aarch64-linux-gnu",
 			crossbuild.CFile{Path: "/usr/bin/aarch64-linux-gnu-as", Native: "/usr/bin/aarch64-linux-gnu-as"}},
 		{"gcc 12 has its passes in lib", bookwormArm64, "cpp-12", crossbuild.CFile{
-			Path: "/usr/lib/gcc/aarch64-linux-gnu/12/cc1", Native: "/usr/lib/gcc-cross/aarch64-linux-gnu/12/cc1", Headers: true,
+			Path: "/usr/lib/gcc/aarch64-linux-gnu/12/cc1", Native: "/usr/lib/gcc-cross/aarch64-linux-gnu/12/cc1",
+			Prefix: "/usr/lib/gcc/aarch64-linux-gnu/12/",
 		}},
-		{"gcc 14 in libexec", trixieArm64, "g++-14-aarch64-linux-gnu", crossbuild.CFile{
-			Path: "/usr/libexec/gcc/aarch64-linux-gnu/14/cc1plus", Native: "/usr/libexec/gcc-cross/aarch64-linux-gnu/14/cc1plus", Headers: true,
+		{"gcc 14 in libexec, and its headers in lib", trixieArm64, "g++-14-aarch64-linux-gnu", crossbuild.CFile{
+			Path: "/usr/libexec/gcc/aarch64-linux-gnu/14/cc1plus", Native: "/usr/libexec/gcc-cross/aarch64-linux-gnu/14/cc1plus",
+			Prefix: "/usr/lib/gcc/aarch64-linux-gnu/14/",
 		}},
 		{"the link editor's plug-in comes with gcc", trixieArm64, "gcc-14-aarch64-linux-gnu", crossbuild.CFile{
 			Path:   "/usr/libexec/gcc/aarch64-linux-gnu/14/liblto_plugin.so",
@@ -154,12 +156,9 @@ func TestHeaderDirs(t *testing.T) {
 		cxx            bool
 		want           []string
 	}{
-		{"C", "linux/arm64", false, []string{
-			"/usr/lib/gcc/aarch64-linux-gnu/14/include", "/usr/local/include", "/usr/include/aarch64-linux-gnu", "/usr/include",
-		}},
-		{"C++ before C, and 386 by two names", "linux/386", true, []string{
-			"/usr/include/c++/14", "/usr/include/i386-linux-gnu/c++/14", "/usr/include/c++/14/backward",
-			"/usr/lib/gcc/i686-linux-gnu/14/include", "/usr/local/include", "/usr/include/i386-linux-gnu", "/usr/include",
+		{"C", "linux/arm64", false, []string{"/usr/local/include"}},
+		{"C++ before C, by the multiarch name", "linux/386", true, []string{
+			"/usr/include/c++/14", "/usr/include/i386-linux-gnu/c++/14", "/usr/include/c++/14/backward", "/usr/local/include",
 		}},
 		{"a port that Debian does not have", "linux/arm/v6", false, nil},
 	}
