@@ -22,7 +22,7 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 		return false, err
 	}
 	r.clock.lap("frontend")
-	if err := r.read(); err != nil {
+	if err := r.read(ctx, t); err != nil {
 		return false, err
 	}
 	notes, err := r.makePlan(ctx)
@@ -35,11 +35,11 @@ func (r *run) decide(ctx context.Context, t *task, targets []solver.Target, spaw
 		return false, nil
 	}
 	parts := r.parts(r.plan.Assignments)
-	if !r.several() && len(parts) == 1 && parts[0].member == t.member {
+	if !r.several() && len(parts) == 1 && parts[0].member == t.member && !r.assists() {
 		t.platforms = parts[0].platforms
 		return true, nil
 	}
-	cut, err := crossbuild.NewCut(r.graphs, r.divided(), r.plan.Places(r.graphs))
+	cut, err := crossbuild.NewCut(r.graphs, r.divided(), r.places(r.plan))
 	if err != nil {
 		return false, err
 	}
@@ -76,7 +76,7 @@ func (r *run) take(c *commission, targets []solver.Target) (last bool, err error
 }
 
 // read keeps the graphs of the build, and finds what of them can be done apart.
-func (r *run) read() error {
+func (r *run) read(ctx context.Context, t *task) error {
 	r.targets, r.goals, r.graphs, r.division = nil, nil, nil, nil
 	own := r.own()
 	for _, c := range r.commissions {
@@ -91,6 +91,7 @@ func (r *run) read() error {
 	if err := moved(r.graphs); err != nil && !r.pinned(r.graphs) {
 		return err
 	}
+	r.recognise(ctx, t.files)
 	scanned, err := r.scansStages()
 	if err != nil {
 		return err

@@ -175,3 +175,13 @@ func PlanRecord(p *Plan, parts []MadePart, when time.Time) []Record {
 
 // NodesOf is nodesOf.
 func NodesOf(list []Assignment, portions []Portion) map[string]int { return nodesOf(list, portions) }
+
+// Differing lists the files that two tars of a step's do not have alike.
+func Differing(a, b io.Reader) ([]string, error) {
+	first, err := listing(a)
+	if err != nil {
+		return nil, err
+	}
+	second, err := listing(b)
+	return different(first, second), err
+}

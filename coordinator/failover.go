@@ -37,6 +37,8 @@ func (r *run) recover(ctx context.Context, t task, err error) error {
 	}
 	var failure *solver.Failure
 	switch {
+	case assistedIn(err) != nil:
+		return r.plainly(ctx, t, err)
 	case errors.As(err, &failure) && failure.PushUnreachable() && r.canSend(t):
 		r.say(fmt.Sprintf("%s does not reach the registry: its image is pushed from here (%v)", t.member.Name, failure))
 		t.through = true
@@ -179,7 +181,7 @@ func (r *run) replan(list []Goal) ([]Assignment, error) {
 	}
 	plan := r.plan.with(again, r.excluded)
 	plan.keepShared(r.plan, again.Assignments)
-	cut, err := crossbuild.NewCut(r.graphs, r.divided(), plan.Places(r.graphs))
+	cut, err := crossbuild.NewCut(r.graphs, r.divided(), r.places(plan))
 	if err != nil {
 		return nil, err
 	}
@@ -206,7 +208,7 @@ func (r *run) underway() []Assignment {
 func (r *run) situation() Situation {
 	return Situation{
 		Graphs: r.graphs, Targets: names(r.goals), Build: r.buildPlatform, Division: r.division, Farm: r.farm(),
-		Allowed: r.common().Strategies, Without: r.without, History: r.memory.known, Seed: r.memory.seed,
+		Allowed: r.common().Strategies, Without: r.without, Unassisted: r.unassisted, History: r.memory.known, Seed: r.memory.seed,
 	}
 }
 

@@ -31,6 +31,9 @@ func (r *run) recoverPart(ctx context.Context, t task, failed *PartError) error 
 	}
 	out := r.exclusions(ctx, m.member, m.goals, failed.err)
 	switch {
+	case len(out) == 0 && assistedIn(failed) != nil:
+		m.lost.Do(func() { r.giveUp(m) })
+		return r.plainly(ctx, t, failed)
 	case len(out) == 0 && (!failed.transfer || !r.able(t)):
 		return r.fail(t, failed)
 	case len(out) == 0:

@@ -55,6 +55,8 @@ func Records(n nodes.Node, list []Assignment, took time.Duration, cached float64
 			switch h.How {
 			case crossbuild.RunsNatively:
 				weights[i] += stepSeconds * costs[crossbuild.Native]
+			case crossbuild.RunsAssisted:
+				weights[i] += stepSeconds * costs[crossbuild.Assisted]
 			case crossbuild.RunsEmulated:
 				weights[i] += stepSeconds * costs[crossbuild.Emulated]
 			}

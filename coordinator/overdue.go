@@ -34,7 +34,9 @@ func (p *Plan) emulates(node string, step digest.Digest) bool {
 	if p == nil {
 		return false
 	}
-	emulated := func(h crossbuild.Handling) bool { return h.How == crossbuild.RunsEmulated && h.Step.Digest == step }
+	emulated := func(h crossbuild.Handling) bool {
+		return (h.How == crossbuild.RunsEmulated || h.How == crossbuild.RunsAssisted) && h.Step.Digest == step
+	}
 	return slices.ContainsFunc(p.Assignments, func(a Assignment) bool { return a.Node == node && slices.ContainsFunc(a.Steps, emulated) }) ||
 		slices.ContainsFunc(p.Portions, func(o Portion) bool { return o.Node == node && slices.ContainsFunc(o.Steps, emulated) })
 }

@@ -87,6 +87,7 @@ func NewPlan(s Situation) (*Plan, error) {
 	if s.Travelled == nil {
 		s.Travelled = s.History.Travelled()
 	}
+	s.unassist()
 	if !s.divides() {
 		s.Division, s.Standing = nil, nil
 		return newPlan(&s)
@@ -154,7 +155,7 @@ func problems(steps []crossbuild.Handling, info nodes.Info) []string {
 	var seen []platforms.Platform
 	var out []string
 	for _, h := range steps {
-		if h.How != crossbuild.RunsEmulated || slices.Contains(seen, h.Step.Platform) {
+		if h.How != crossbuild.RunsEmulated && h.How != crossbuild.RunsAssisted || slices.Contains(seen, h.Step.Platform) {
 			continue
 		}
 		seen = append(seen, h.Step.Platform)
@@ -195,7 +196,7 @@ func (p *Plan) locate(node string, failure *solver.Failure) error {
 		for _, h := range steps {
 			if on == node && h.Step.Digest == failure.Step {
 				goals = both(goals, of)
-				out.Node, out.How, out.Step = on, h.How, h.Step
+				out.Node, out.How, out.Step, out.Aid = on, h.How, h.Step, h.Aid
 			}
 		}
 	}
@@ -221,7 +222,9 @@ type StepError struct {
 	Node      string
 	How       crossbuild.How
 	Step      *crossbuild.Step
-	err       *solver.Failure
+	// Aid is what it was assisted by. Nil: nothing.
+	Aid *crossbuild.Aid
+	err *solver.Failure
 }
 
 // Error names the platforms, the node and the step.

@@ -42,7 +42,7 @@ type form struct {
 	after int
 	// waits is whether it needs a program's result that is done apart.
 	waits bool
-	// shape is equal for graphs of the same target which run programs of the same platforms: what holds for one in this respect holds for all.
+	// shape is equal for graphs of the same target which run programs of the same platforms with the same aids: what holds for one in this respect holds for all.
 	shape int
 	// sends is whether it needs files of the machine that builds.
 	sends bool
@@ -51,13 +51,17 @@ type form struct {
 }
 
 // runs are steps that run programs of a platform, by the planner's number of it.
-type runs struct{ platform, steps int }
+type runs struct {
+	platform, steps int
+	// aids are those that the steps have in common.
+	aids []crossbuild.Aid
+}
 
-func add(list []runs, platform int) []runs {
-	at := slices.IndexFunc(list, func(r runs) bool { return r.platform == platform })
+func add(list []runs, platform int, aids []crossbuild.Aid) []runs {
+	at := slices.IndexFunc(list, func(r runs) bool { return r.platform == platform && sameAids(r.aids, aids) })
 	if at < 0 {
 		at = len(list)
-		list = append(list, runs{platform: platform})
+		list = append(list, runs{platform: platform, aids: aids})
 	}
 	list[at].steps++
 	return list
@@ -75,7 +79,7 @@ func (f *form) cost(s *site) float64 {
 	}
 	sum := 0.0
 	for _, r := range f.runs {
-		sum += float64(r.steps) * s.speeds[r.platform].cost
+		sum += float64(r.steps) * r.cost(s)
 	}
 	return sum / float64(f.steps)
 }
@@ -124,10 +128,10 @@ func (c *catalog) form(g *crossbuild.Graph, less ...identities) form {
 		}
 		n := c.platform(s.Platform)
 		if apart {
-			f.gone = add(f.gone, n)
+			f.gone = add(f.gone, n, nil)
 			continue
 		}
-		f.runs = add(f.runs, n)
+		f.runs = add(f.runs, n, s.Aids)
 		f.steps++
 		if late[s.Digest] {
 			f.after++
@@ -186,6 +190,9 @@ func (c *catalog) shape(f *form) int {
 	c.key = strconv.AppendInt(c.key[:0], int64(c.platform(f.graph.Target)), 10)
 	for _, r := range f.runs {
 		c.key = strconv.AppendInt(append(c.key, ' '), int64(r.platform), 10)
+		for i := range r.aids {
+			c.key = strconv.AppendInt(append(c.key, '+'), int64(c.platform(r.aids[i].Native)), 10)
+		}
 	}
 	shape, ok := c.shapes[string(c.key)]
 	if !ok {
@@ -200,7 +207,7 @@ func (c *catalog) shape(f *form) int {
 func (f *form) example(c *catalog) *crossbuild.Graph {
 	g := &crossbuild.Graph{Target: f.graph.Target}
 	for _, r := range f.runs {
-		g.Steps = append(g.Steps, crossbuild.Step{Kind: crossbuild.KindExec, Platform: c.platforms[r.platform]})
+		g.Steps = append(g.Steps, crossbuild.Step{Kind: crossbuild.KindExec, Platform: c.platforms[r.platform], Aids: r.aids})
 	}
 	return g
 }

@@ -37,6 +37,10 @@ type Request struct {
 	Build platforms.Platform
 	// NoSplit has each platform be built whole on its node, also what several have in common.
 	NoSplit bool
+	// Assist says which toolchains run natively in steps that are emulated.
+	Assist crossbuild.Assists
+	// CheckAssist has what is assisted be done without as well, and compared. Nothing is written if it differs.
+	CheckAssist bool
 	// KeepGoing finishes the other platforms when one has failed, and reports all failures. Nothing is written then.
 	KeepGoing bool
 	// Verify says what becomes of images that hold programs of other platforms, and VerifyExempt are globs of paths where they may be, as

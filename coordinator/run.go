@@ -50,7 +50,9 @@ type run struct {
 	cut     *crossbuild.Cut
 	makings []*making
 	without []Exclusion
-	done    []*outcome
+	// unassisted are the toolchains that steps are not assisted by any more.
+	unassisted []string
+	done       []*outcome
 	// spoiled are shares of outcomes that are done anew.
 	spoiled []*share
 	faults  []fault
@@ -66,6 +68,8 @@ type task struct {
 	lead bool
 	// through is a task whose image is sent here, because the node does not reach the registry.
 	through bool
+	// files reads those of images while the task makes the plan. Nil: it does not.
+	files *solver.Files
 	// cut is what the task solves a part of. Nil: it runs the frontend itself.
 	cut *crossbuild.Cut
 	// itself are the parts of the cut that it does not get from others.
@@ -115,7 +119,9 @@ func (c *Coordinator) start(ctx context.Context, list []*commission) (*run, erro
 }
 
 // alone reports whether one solve does the whole build, and writes where it goes.
-func (r *run) alone() bool { return len(r.members) == 1 && !r.several() && !r.common().KeepGoing }
+func (r *run) alone() bool {
+	return len(r.members) == 1 && !r.several() && !r.common().KeepGoing && !r.common().CheckAssist
+}
 
 // splits reports whether each platform of a request writes a cache of its own: where several nodes may build the platforms, one would
 // overwrite what another wrote, whoever builds which this time.
@@ -135,6 +141,9 @@ func (r *run) farm() []nodes.Node {
 func (r *run) build(ctx context.Context) error {
 	stop := r.cfg.Display.Open()
 	err := r.solveAll(ctx)
+	if err == nil {
+		err = r.checkAssist(ctx)
+	}
 	if err := errors.Join(err, r.release(), stop()); err != nil {
 		return err
 	}
@@ -278,6 +287,8 @@ func (r *run) solve(ctx context.Context, t *task, out *outcome, spawn func(task)
 	s.BuildPlatform = r.frontendPlatform(t)
 	if t.lead {
 		s.Contexts = t.of.contexts()
+		t.files = &solver.Files{}
+		s.Files = t.files
 		s.Decide = func(ctx context.Context, targets []solver.Target) (bool, error) {
 			return r.decide(ctx, t, targets, spawn)
 		}

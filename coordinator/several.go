@@ -161,7 +161,7 @@ func oneOnStdout(list []*commission) error {
 // alike reports whether two requests want to be planned in the same way.
 func alike(a, b *Request) bool {
 	return slices.Equal(a.Strategies, b.Strategies) && a.EmulationImage == b.EmulationImage && a.Build == b.Build &&
-		a.EmulatedTimeout == b.EmulatedTimeout && a.NoSplit == b.NoSplit && a.KeepGoing == b.KeepGoing
+		a.EmulatedTimeout == b.EmulatedTimeout && a.Assist.Off == b.Assist.Off && slices.Equal(a.Assist.Only, b.Assist.Only) && a.CheckAssist == b.CheckAssist && a.NoSplit == b.NoSplit && a.KeepGoing == b.KeepGoing
 }
 
 // acyclic returns an error if a request is made of its own result.

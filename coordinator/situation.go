@@ -25,6 +25,8 @@ type Situation struct {
 	History History
 	// Without are nodes, or ways to use them, that have failed in this build.
 	Without []Exclusion
+	// Unassisted are the toolchains that steps are not assisted by any more.
+	Unassisted []string
 	// Under are assignments of this build that are under way and stay; they are load.
 	Under []Assignment
 	// Build is the BUILDPLATFORM that Graphs are for.

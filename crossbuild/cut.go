@@ -18,6 +18,8 @@ type Places struct {
 	Shared string
 	// Private has for each graph the node that does its part of Division.Private. Empty: its home.
 	Private []string
+	// Assist gives the aid that a step of the graphs has on a node, nil if it has none. Nil itself: nothing is assisted.
+	Assist func(node string, s *Step) *Aid
 }
 
 // Part is one result of a step that other nodes than the one which makes it need.
@@ -62,6 +64,9 @@ type Cut struct {
 	makes  []makes                 // of each part
 	ids    map[digest.Digest]int   // of identities; inputs have smaller ones
 	values map[digest.Digest][]int // the parts that are results of a step
+
+	assist func(node string, s *Step) *Aid
+	aids   map[digest.Digest]*Step // the steps that may be assisted, by Identity
 }
 
 // home is what is done where a graph's result is made.
@@ -86,7 +91,7 @@ func NewCut(graphs []*Graph, d *Division, at Places) (*Cut, error) {
 		return nil, errors.New("cutting the build graphs: a platform has no home")
 	}
 	s := newSurvey(graphs, d, at)
-	c := &Cut{graphs: graphs, at: at.Home, ids: s.ids, values: map[digest.Digest][]int{}}
+	c := &Cut{graphs: graphs, at: at.Home, ids: s.ids, values: map[digest.Digest][]int{}, assist: at.Assist, aids: aidsOf(graphs, at)}
 	for gi, g := range graphs {
 		h := home{list: s.lists[gi]}
 		if g != nil && len(g.Steps) > 0 {

@@ -23,6 +23,7 @@ type How string
 // What becomes of a step.
 const (
 	RunsNatively How = "native"   // its programs run on the node's CPU
+	RunsAssisted How = "assisted" // its programs run under an emulator, but for those of a toolchain
 	RunsEmulated How = "emulated" // its programs run under an emulator
 	RunsNothing  How = "nothing"  // a source, or files that the solver itself changes
 )
@@ -31,13 +32,15 @@ const (
 type Handling struct {
 	Step     *Step  `json:"step"` // in the graph's Steps
 	How      How    `json:"how"`
-	Emulator string `json:"emulator,omitempty"` // its name, for emulated steps
+	Emulator string `json:"emulator,omitempty"` // its name, for emulated and assisted steps
+	// Aid is what an assisted step is assisted by.
+	Aid *Aid `json:"aid,omitempty"`
 }
 
 // Decision is how one node builds one graph.
 type Decision struct {
 	Target   platforms.Platform `json:"target"`
-	Strategy Strategy           `json:"strategy"` // the word for the slowest step
+	Strategy Strategy           `json:"strategy"` // the word for the slowest step; but one that is assisted stands for all that are emulated
 	Why      string             `json:"why"`      // a sentence without capital letter and full stop
 	Steps    []Handling         `json:"steps"`    // all of the graph's, in its order
 }
@@ -87,7 +90,7 @@ func (e *UnableError) Hint() string {
 }
 
 // Decide returns how a node builds g. Emulated is the word as soon as one step is emulated, even if the target itself is
-// native to the node. anywhere tells whether any node of the build runs a platform natively, for the sentence; with nil
+// native to the node; Assisted, as soon as one of those that would be is assisted: these are what takes long. anywhere tells whether any node of the build runs a platform natively, for the sentence; with nil
 // it speaks of this node alone. The error is an *UnableError.
 func Decide(g *Graph, node Ability, anywhere func(platforms.Platform) bool) (*Decision, error) {
 	all := g.Demands()
@@ -105,24 +108,26 @@ func Decide(g *Graph, node Ability, anywhere func(platforms.Platform) bool) (*De
 		return nil, &UnableError{Target: g.Target, Missing: missing}
 	}
 
-	d := &Decision{Target: g.Target, Steps: handle(g, emulators)}
+	d := &Decision{Target: g.Target, Steps: handle(g, node, emulators)}
 	native := node.Native(g.Target)
 	switch {
+	case d.Count(RunsAssisted) > 0:
+		d.Strategy, d.Why = Assisted, whyAssisted(d, execs(all), emulators)+": "+whyForeign(strange, anywhere)
 	case len(strange) > 0:
 		d.Strategy, d.Why = Emulated, whyEmulated(all, strange, emulators)+": "+whyForeign(strange, anywhere)
-		if native {
-			d.Why += fmt.Sprintf("; %s itself is native", g.Target)
-		}
 	case native:
 		d.Strategy, d.Why = Native, whyNative(all)
 	default:
 		d.Strategy, d.Why = Cross, whyCross(g.Target, all)
 	}
+	if native && len(strange) > 0 {
+		d.Why += fmt.Sprintf("; %s itself is native", g.Target)
+	}
 	return d, nil
 }
 
 // handle takes what is in emulators as foreign, all other platforms as native.
-func handle(g *Graph, emulators map[platforms.Platform]string) []Handling {
+func handle(g *Graph, node Ability, emulators map[platforms.Platform]string) []Handling {
 	list := make([]Handling, len(g.Steps))
 	for i := range g.Steps {
 		s := &g.Steps[i]
@@ -133,6 +138,9 @@ func handle(g *Graph, emulators map[platforms.Platform]string) []Handling {
 		list[i].How = RunsNatively
 		if name, ok := emulators[s.Platform]; ok {
 			list[i].How, list[i].Emulator = RunsEmulated, name
+			if list[i].Aid = s.AidOn(node); list[i].Aid != nil {
+				list[i].How = RunsAssisted
+			}
 		}
 	}
 	return list

@@ -22,6 +22,7 @@ func (c *Cut) Part(part int, have Imports) (*pb.Definition, error) {
 	root := edge{from: m.step, output: c.Parts[part].Output}
 	r := &rewriting{
 		graph: g, list: list, replaced: s.replace(list, root, true, s.keep(list, root, true)), cleared: s.cleared, source: s.source,
+		aid: c.aidAt(c.Parts[part].Node),
 	}
 	if m.want == nil {
 		return r.from(root)
@@ -78,7 +79,7 @@ func thin(want bundle, from edgeTo) (*pb.Op, *pb.OpMetadata) {
 // attestation. Where nothing is replaced it is returned as it is; its metadata may be shared with the result in any case.
 func (c *Cut) Target(graph int, def *pb.Definition, have Imports) (*pb.Definition, error) {
 	g, h := c.graphs[graph], &c.homes[graph]
-	if len(c.Parts) == 0 || len(def.GetDef()) == 0 || g == nil || len(g.Steps) == 0 {
+	if len(c.Parts) == 0 && len(c.aids) == 0 || len(def.GetDef()) == 0 || g == nil || len(g.Steps) == 0 {
 		return def, nil
 	}
 	s := c.supply(have, h.uses, len(c.Parts))
@@ -93,6 +94,7 @@ func (c *Cut) Target(graph int, def *pb.Definition, have Imports) (*pb.Definitio
 	}
 	r := &rewriting{
 		graph: g, list: list, replaced: s.replace(list, g.result(), false, kept), cleared: s.cleared, source: s.source,
+		aid: c.aidAt(c.at[graph]),
 	}
 	return r.from(g.result())
 }
@@ -109,7 +111,7 @@ func (c *Cut) Early(graph int) []*pb.Definition {
 		if output < 0 {
 			continue
 		}
-		r := &rewriting{graph: g, list: h.list}
+		r := &rewriting{graph: g, list: h.list, aid: c.aidAt(c.at[graph])}
 		if def, err := r.from(edge{from: i, output: output}); err == nil {
 			list = append(list, def)
 		}

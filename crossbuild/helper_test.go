@@ -29,13 +29,16 @@ var (
 	s390x = platforms.MustParse("linux/s390x")
 )
 
-// images is a registry that has every image for every platform, with one layer.
+// images is a registry that has every image for every platform, with one layer; golang's is as the official one.
 type images struct{}
 
 func (images) ResolveImageConfig(_ context.Context, ref string, opt sourceresolver.Opt) (string, digest.Digest, []byte, error) {
 	config := ocispec.Image{RootFS: ocispec.RootFS{Type: "layers", DiffIDs: []digest.Digest{digest.FromString(ref)}}}
 	if opt.ImageOpt != nil && opt.ImageOpt.Platform != nil {
 		config.Platform = *opt.ImageOpt.Platform
+	}
+	if strings.Contains(ref, "golang") {
+		config.Config.Env = []string{"PATH=/go/bin:/usr/local/go/bin:/usr/bin"}
 	}
 	raw, err := json.Marshal(config)
 	return ref, digest.FromString(ref), raw, err

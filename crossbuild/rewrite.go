@@ -23,11 +23,14 @@ type rewriting struct {
 	source func(part int, instead *vertex) (*pb.Op, *pb.OpMetadata)
 	// edit returns another op for one, or nil. Each of the three may be nil.
 	edit func(*pb.Op) *pb.Op
+	// aid is that of a step here; nil if it has none. It may be nil itself.
+	aid func(*Step) *Aid
 
 	out     *pb.Definition
 	changed bool
-	digests []digest.Digest       // of what has become of each step, empty if it is not there
-	fetched map[int]digest.Digest // by part
+	digests []digest.Digest        // of what has become of each step, empty if it is not there
+	fetched map[int]digest.Digest  // by part
+	beside  map[digest.Digest]bool // the images that aids were taken from
 }
 
 // input is one of a step, which is -1 for what points at the result.
@@ -119,6 +122,13 @@ func (r *rewriting) step(i int) error {
 			change(k, edgeTo{now, in.output})
 		}
 	}
+	aid := r.aided(v)
+	if aid != nil {
+		var err error
+		if op, err = r.assist(v, op, aid); err != nil {
+			return err
+		}
+	}
 	r.digests[i] = v.Digest
 	if op != nil {
 		var err error
@@ -128,14 +138,28 @@ func (r *rewriting) step(i int) error {
 	} else {
 		r.put(v.Digest, v.Digest, r.graph.origin.raw[i])
 	}
-	md := r.out.Metadata[string(r.digests[i])]
-	if md.GetIgnoreCache() && r.cleared != nil && r.cleared(v.Step) {
-		md = md.CloneVT()
-		md.IgnoreCache = false
-		r.out.Metadata[string(r.digests[i])] = md
-		r.changed = true
-	}
+	r.describe(v, r.digests[i], aid)
 	return nil
+}
+
+// describe changes the metadata of a step that is assisted, or that is not to be run for no-cache's sake.
+func (r *rewriting) describe(v *vertex, now digest.Digest, aid *Aid) {
+	md := r.out.Metadata[string(now)]
+	clear := md.GetIgnoreCache() && r.cleared != nil && r.cleared(v.Step)
+	if !clear && aid == nil {
+		return
+	}
+	if md = md.CloneVT(); md == nil {
+		md = &pb.OpMetadata{}
+	}
+	if clear {
+		md.IgnoreCache = false
+	}
+	if aid != nil {
+		md.Caps = aid.needs(md.Caps)
+	}
+	r.out.Metadata[string(now)] = md
+	r.changed = true
 }
 
 // withInputs copies op so that the copy's inputs can be replaced. It shares all else with op.
@@ -159,7 +183,9 @@ func (r *rewriting) add(op *pb.Op, was digest.Digest) (digest.Digest, error) {
 
 func (r *rewriting) put(now, was digest.Digest, raw []byte) {
 	def := r.graph.origin.def
-	r.out.Def = append(r.out.Def, raw)
+	if !r.beside[now] { // Else it is there.
+		r.out.Def = append(r.out.Def, raw)
+	}
 	if md := def.GetMetadata()[string(was)]; md != nil {
 		r.out.Metadata[string(now)] = md
 	}

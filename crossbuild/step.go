@@ -95,6 +95,7 @@ type Step struct {
 	Source    string             `json:"source,omitempty"`    // a source step's identifier, scheme included
 	Uses      Uses               `json:"uses,omitzero"`
 	NoCache   bool               `json:"nocache,omitempty"` // is run even if its result is cached
+	Aids      []Aid              `json:"-"`                 // by which it may be assisted, one for each native platform
 }
 
 // Runs reports whether s runs programs of its platform. A build step counts: what its graph holds is not known before.

@@ -15,7 +15,7 @@ type Strategy int
 const (
 	Native   Strategy = iota + 1 // the node's CPU runs the target's programs
 	Cross                        // no step runs programs foreign to the node, although the target is
-	Assisted                     // foreign steps run under emulation, their hot programs natively; Decide does not choose it yet
+	Assisted                     // foreign steps run under emulation, but hot programs of some natively
 	Emulated                     // foreign steps run wholly under emulation
 )
 

@@ -59,6 +59,42 @@ func whyEmulated(all, foreign []Demand, emulators map[platforms.Platform]string)
 	return fmt.Sprintf("%d of %d RUN steps run under %s", n, of, under)
 }
 
+func whyAssisted(d *Decision, of int, emulators map[platforms.Platform]string) string {
+	var under, tools []string
+	n := 0
+	for i := range d.Steps {
+		h := &d.Steps[i]
+		if h.Aid == nil {
+			continue
+		}
+		n++
+		if name := emulators[h.Step.Platform]; !slices.Contains(under, name) {
+			under = append(under, name)
+		}
+		if t, _ := toolchain(h.Aid.Toolchain); !slices.Contains(tools, t.Title) {
+			tools = append(tools, t.Title)
+		}
+	}
+	verb := "run"
+	if n == 1 {
+		verb = "runs"
+	}
+	subject := fmt.Sprintf("%d of %d RUN steps %s", n, of, verb)
+	switch {
+	case of == 1:
+		subject = "the only RUN step runs"
+	case n == of && n == 2:
+		subject = "both RUN steps run"
+	case n == of:
+		subject = fmt.Sprintf("all %d RUN steps run", n)
+	}
+	text := fmt.Sprintf("%s under %s with the tools of %s native", subject, join(under, "and"), join(tools, "and"))
+	if more := d.Count(RunsEmulated); more > 0 {
+		text += fmt.Sprintf(", %d more wholly under it", more)
+	}
+	return text
+}
+
 func whyForeign(foreign []Demand, anywhere func(platforms.Platform) bool) string {
 	var nowhere, elsewhere []string
 	for _, d := range foreign {

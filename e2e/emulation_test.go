@@ -41,6 +41,12 @@ func emulatorImage(t testing.TB, name string, files ...tarFile) string {
 
 func imageOfFiles(t testing.TB, files ...tarFile) v1.Image {
 	t.Helper()
+	return withFiles(t, nothing.Image, files...)
+}
+
+// withFiles is an image with one more layer.
+func withFiles(t testing.TB, image v1.Image, files ...tarFile) v1.Image {
+	t.Helper()
 	var content bytes.Buffer
 	w := tar.NewWriter(&content)
 	for _, f := range files {
@@ -59,11 +65,11 @@ func imageOfFiles(t testing.TB, files ...tarFile) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	image, err := mutate.AppendLayers(nothing.Image, layer)
+	out, err := mutate.AppendLayers(image, layer)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return image
+	return out
 }
 
 type tarFile struct {

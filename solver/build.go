@@ -64,6 +64,8 @@ type Solve struct {
 	SplitCaches bool
 	// Decide is asked once, when the graphs are known. Nil: go on.
 	Decide Decide
+	// Files reads files while Decide decides. Nil: none are read.
+	Files *Files
 	// BuildPlatform is what the frontend takes for BUILDPLATFORM, unless the request gives that. Zero: the solver's own.
 	BuildPlatform platforms.Platform
 	// Given gives what is to be solved instead of the frontend. Then Decide is not looked at, and what the
@@ -192,7 +194,9 @@ func (s *Solve) run(ctx context.Context, gw gateway.Client, src *sources, attrs 
 	if s.Decide == nil {
 		return res, s.addAccounts(res, targets)
 	}
+	done := s.Files.open(gw)
 	goOn, err := s.Decide(ctx, targets)
+	done()
 	if err == nil && !goOn {
 		err = errEnough
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strings"
 
@@ -15,6 +16,7 @@ import (
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
+	"github.com/mab-build/mab/crossbuild"
 	"github.com/mab-build/mab/platforms"
 )
 
@@ -55,7 +57,11 @@ func (s *Solve) notes(given Given, multi bool) (string, error) {
 		for _, m := range p.BuildDefinition.ResolvedDependencies {
 			n.Materials = append(n.Materials, Material{URI: m.URI, Digest: m.Digest})
 		}
-		n.Materials = append(n.Materials, given.Materials...)
+		siblings, err := siblingsOf(t.Definition)
+		if err != nil {
+			return "", fmt.Errorf("noting what %s is assisted by: %w", t.Platform, err)
+		}
+		n.Materials = append(append(n.Materials, siblings...), given.Materials...)
 		for _, l := range c.Sources.Local {
 			n.Locals = append(n.Locals, l.Name)
 		}
@@ -66,6 +72,39 @@ func (s *Solve) notes(given Given, multi bool) (string, error) {
 		return "", fmt.Errorf("noting what the build is made from: %w", err)
 	}
 	return string(text), nil
+}
+
+// siblingsOf are the images that steps are assisted by: BuildKit takes them for those of another target, and leaves them out.
+func siblingsOf(def *pb.Definition) ([]Material, error) {
+	sources := map[string][]byte{}
+	c := &captured.Capture{}
+	for _, raw := range def.GetDef() {
+		var op pb.Op
+		if op.UnmarshalVT(raw) != nil {
+			continue
+		}
+		sources[digest.FromBytes(raw).String()] = raw
+		if _, assisted := crossbuild.WithoutAid(&op); assisted {
+			capture(c, &pb.Definition{Def: [][]byte{sources[op.Inputs[len(op.Inputs)-1].Digest]}})
+		}
+	}
+	for i := range c.Sources.Images {
+		// As frontends name it: beside an image by its tag one by tag and digest is taken for the same.
+		image := &c.Sources.Images[i]
+		if tag, _, _ := strings.Cut(image.Ref, "@"); strings.Contains(path.Base(tag), ":") {
+			image.Ref = tag
+		}
+	}
+	c.Sort()
+	p, err := captured.NewPredicate(c)
+	if err != nil {
+		return nil, err
+	}
+	var out []Material
+	for _, m := range p.BuildDefinition.ResolvedDependencies {
+		out = append(out, Material{URI: m.URI, Digest: m.Digest})
+	}
+	return out, nil
 }
 
 // imagesFor leaves out the images of other platforms, where the frontend has resolved one for each, as BuildKit does

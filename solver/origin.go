@@ -8,6 +8,8 @@ import (
 
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
+
+	"github.com/mab-build/mab/crossbuild"
 )
 
 // origins are the digests that steps of rewritten definitions have in the graphs that they were made from: the plan of a build knows steps by those.
@@ -81,9 +83,11 @@ func vertices(def *pb.Definition) []vertex {
 		if op.UnmarshalVT(raw) != nil || op.Op == nil {
 			continue
 		}
-		v := vertex{digest: digest.FromBytes(raw), inputs: op.Inputs}
-		op.Inputs = nil
-		if src := op.GetSource(); src != nil {
+		plain, _ := crossbuild.WithoutAid(&op)
+		v := vertex{digest: digest.FromBytes(raw), inputs: plain.Inputs}
+		bare := plain.CloneVT()
+		bare.Inputs = nil
+		if src := bare.GetSource(); src != nil {
 			for name := range src.Attrs {
 				// The session, and what BuildKit makes differ between two readings of one directory.
 				if strings.HasSuffix(name, ".session") || name == pb.AttrLocalUniqueID || name == pb.AttrFollowPaths {
@@ -91,7 +95,7 @@ func vertices(def *pb.Definition) []vertex {
 				}
 			}
 		}
-		shape, err := deterministic(&op)
+		shape, err := deterministic(bare)
 		if err != nil {
 			continue
 		}

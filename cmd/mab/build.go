@@ -51,6 +51,7 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 	verifyFlags(flags, &b.request)
 	ignoredFlags(flags)
 	flags.BoolVar(&b.request.KeepGoing, "keep-going", false, "when a platform fails, finish the others and report all failures; nothing is written then")
+	flags.BoolVar(&b.request.CheckAssist, "check-assist", false, "run each assisted step without assistance too, and fail if it makes other files")
 	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
 	flags.BoolVarP(&b.quiet, "quiet", "q", false, "show nothing but the result")
 	flags.BoolVar(&b.reproducible, "check-reproducible", false,
@@ -101,7 +102,8 @@ func ownFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 		"take emulators that are missing from this image: `REF`, oci-layout://DIR or default (env MAB_EMULATION_IMAGE)")
 	flags.Var((*timeLimit)(&r.EmulatedTimeout), "emulated-timeout",
 		"stop a step that runs under QEMU for this `time`, and try its platform elsewhere (10m; 0: no limit; env "+emulatedTimeoutVariable+")")
-	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,emulated")
+	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,assisted,emulated")
+	flags.Var(&r.Assist, "assist", "`toolchains` that run natively in emulated steps: auto, off or go")
 	flags.Var((*platformValue)(&r.Build), "build-platform", "BUILDPLATFORM for the whole build: a `platform` (default that of the fastest node)")
 	flags.BoolVar(&r.NoSplit, "no-split", false, "build each platform whole on its node, also what several have in common")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")

@@ -82,7 +82,7 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 	for i := range plan.Assignments {
 		a := &plan.Assignments[i]
 		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", a.Platform, a.Node, a.Strategy,
-			a.Count(crossbuild.RunsNatively), a.Count(crossbuild.RunsEmulated), a.Count(crossbuild.RunsNothing), a.Why)
+			a.Count(crossbuild.RunsNatively), a.Count(crossbuild.RunsEmulated)+a.Count(crossbuild.RunsAssisted), a.Count(crossbuild.RunsNothing), a.Why)
 	}
 	_ = table.Flush()
 	for i := range plan.Portions {
@@ -128,7 +128,11 @@ func printSteps(w io.Writer, steps []crossbuild.Handling, problems []string) {
 		if h.How == crossbuild.RunsEmulated {
 			how = h.Emulator
 		}
-		printFact(w, how, h.Step.Name)
+		text := h.Step.Name
+		if h.Aid != nil {
+			text += fmt.Sprintf(" (%s of %s, for %s)", h.Aid.Toolchain, h.Aid.Image, h.Aid.Native)
+		}
+		printFact(w, how, text)
 	}
 	for _, problem := range problems {
 		printFact(w, "problem", problem)
