@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
@@ -26,6 +27,7 @@ type bakeCommand struct {
 	metadataFile string
 	print        bool
 	list         string
+	plan, json   bool
 	check        bool
 }
 
@@ -52,6 +54,7 @@ Standard output gets the results alone, one line for each target: NAME REFERENCE
 	flags := cmd.Flags()
 	bakeFlags(flags, &b.query)
 	ownFlags(flags, &b.base)
+	checkFlags(flags, &b.base)
 	nodeFlags(flags, &b.farm)
 	ignoredBakeFlags(flags)
 	flags.BoolVar(&b.base.KeepGoing, "keep-going", false, "when a platform fails, finish the others and report all failures; nothing is written then")
@@ -59,6 +62,8 @@ Standard output gets the results alone, one line for each target: NAME REFERENCE
 	flags.StringVar(&b.metadataFile, "metadata-file", "", "write what is known about the results to this `FILE`, as JSON, by target")
 	flags.BoolVar(&b.print, "print", false, "print the targets as JSON, with all that they inherit and all overrides, and build nothing")
 	flags.StringVar(&b.list, "list", "", "list `targets|variables` and build nothing; type=targets|variables,format=json lists as JSON")
+	flags.BoolVar(&b.plan, "plan", false, "say what would be done, and why, as mab plan does, and build nothing")
+	flags.BoolVar(&b.json, "json", false, "with --plan: print the plan as JSON")
 	flags.BoolVar(&b.check, "check", false, "short for --call=check")
 	_ = flags.MarkHidden("check")
 	return cmd
@@ -99,8 +104,8 @@ func (b *bakeCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
-	if b.list != "" && b.print {
-		return usage{fmt.Errorf("--list together with --print"), "choose one"}
+	if err := b.oneAnswer(); err != nil {
+		return err
 	}
 	definition, err := bake.Read(b.query)
 	if err != nil {
@@ -120,6 +125,9 @@ func (b *bakeCommand) run(cmd *cobra.Command) error {
 		}
 		return err
 	}
+	if err := fill(cmd.Flags(), &b.base, b.metadataFile); err != nil {
+		return err
+	}
 	requests, notes, err := selection.Requests(b.base)
 	if err != nil {
 		return err
@@ -130,11 +138,50 @@ func (b *bakeCommand) run(cmd *cobra.Command) error {
 			b.note("%s", text)
 		}
 	}
+	if b.plan {
+		return b.tellPlan(cmd.Context(), requests)
+	}
 	results, err := b.build(cmd.Context(), requests)
 	if err != nil {
 		return err
 	}
 	return b.tell(selection, requests, results)
+}
+
+// oneAnswer refuses flags that each want something else instead of a build.
+func (b *bakeCommand) oneAnswer() error {
+	var wanted []string
+	for _, f := range []struct {
+		flag string
+		on   bool
+	}{{"--list", b.list != ""}, {"--print", b.print}, {"--plan", b.plan}} {
+		if f.on {
+			wanted = append(wanted, f.flag)
+		}
+	}
+	switch {
+	case len(wanted) > 1:
+		return usage{errors.New(strings.Join(wanted, " together with ")), "choose one"}
+	case b.json && !b.plan:
+		return usage{errors.New("--json without --plan"), "--print and --list type=targets,format=json print JSON, too"}
+	}
+	return nil
+}
+
+func (b *bakeCommand) tellPlan(ctx context.Context, requests []coordinator.Named) error {
+	c, err := b.coordinator(&b.farm, nil, func(text string) { b.note("%s", text) })
+	if err != nil {
+		return err
+	}
+	plan, err := c.PlanAll(ctx, requests)
+	if err != nil {
+		return err
+	}
+	if b.json {
+		return printJSON(b.std.out, plan)
+	}
+	printPlan(b.std.out, plan)
+	return nil
 }
 
 func (b *bakeCommand) quiet() bool { return b.progress == "quiet" || b.progress == "none" }
@@ -147,23 +194,11 @@ func (b *bakeCommand) build(ctx context.Context, requests []coordinator.Named) (
 	if err := writable(b.metadataFile); err != nil {
 		return nil, err
 	}
-	attach, err := b.attach()
-	if err != nil {
-		return nil, err
-	}
-	list, reach, err := b.nodes(&b.farm)
-	if err != nil {
-		return nil, err
-	}
 	var notes []string
-	c := coordinator.New(coordinator.Config{
-		Nodes:   list,
-		Reach:   reach,
-		Attach:  attach,
-		Display: display,
-		Stdout:  b.std.out,
-		Note:    func(text string) { notes = append(notes, text) },
-	})
+	c, err := b.coordinator(&b.farm, display, func(text string) { notes = append(notes, text) })
+	if err != nil {
+		return nil, err
+	}
 	results, err := c.BuildAll(ctx, requests)
 	// Not before: on a terminal the display draws over lines that are not its own.
 	for _, text := range notes {
@@ -189,6 +224,9 @@ func (b *bakeCommand) tell(s *bake.Selection, requests []coordinator.Named, resu
 	toStdout := false
 	for i := range requests {
 		n := &requests[i]
+		if !b.quiet() {
+			b.tellChecked(results[i].Checked)
+		}
 		if s.Linked(n.Name) {
 			continue
 		}

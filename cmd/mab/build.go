@@ -48,10 +48,9 @@ Standard output gets the result alone: REFERENCE@DIGEST of what was pushed, else
 	flags := cmd.Flags()
 	requestFlags(flags, &b.request)
 	nodeFlags(flags, &b.farm)
-	verifyFlags(flags, &b.request)
+	checkFlags(flags, &b.request)
 	ignoredFlags(flags)
 	flags.BoolVar(&b.request.KeepGoing, "keep-going", false, "when a platform fails, finish the others and report all failures; nothing is written then")
-	flags.BoolVar(&b.request.CheckAssist, "check-assist", false, "run each assisted step without assistance too, and fail if it makes other files")
 	flags.StringVar(&b.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how progress is shown: auto, plain, tty, rawjson, quiet")
 	flags.BoolVarP(&b.quiet, "quiet", "q", false, "show nothing but the result")
 	flags.BoolVar(&b.reproducible, "check-reproducible", false,
@@ -123,21 +122,12 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 			return err
 		}
 	}
-	if b.metadataFile != "" {
-		b.request.Metadata = coordinator.ParseMetadataOptions(os.Getenv("BUILDX_METADATA_PROVENANCE"), os.Getenv("BUILDX_METADATA_WARNINGS"))
+	if err := fill(cmd.Flags(), &b.request, b.metadataFile); err != nil {
+		return err
 	}
-	attach, err := b.attach()
+	var notes []string
+	c, err := b.coordinator(&b.farm, display, func(text string) { notes = append(notes, text) })
 	if err != nil {
-		return err
-	}
-	list, reach, err := b.nodes(&b.farm)
-	if err != nil {
-		return err
-	}
-	if err := emulatedTimeout(&b.request, cmd.Flags().Changed("emulated-timeout")); err != nil {
-		return err
-	}
-	if err := applySettings(cmd.Flags(), &b.request); err != nil {
 		return err
 	}
 	b.request.Stdin = b.std.in
@@ -147,16 +137,6 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 	if b.request.CgroupParent != "" && !b.quiet {
 		b.note("--cgroup-parent has no effect: steps of the local solver get no control groups")
 	}
-	var notes []string
-	c := coordinator.New(coordinator.Config{
-		Nodes:   list,
-		Reach:   reach,
-		Attach:  attach,
-		Display: display,
-		Stdout:  b.std.out,
-		Version: version,
-		Note:    func(text string) { notes = append(notes, text) },
-	})
 	build := c.Build
 	if b.reproducible {
 		build = c.BuildReproducibly
@@ -175,6 +155,17 @@ func (b *buildCommand) run(cmd *cobra.Command) error {
 		b.tellChecked(result.Checked)
 	}
 	return b.tell(result)
+}
+
+// fill fills in what flags leave open of a request, and what a metadata file wants to be known. Empty: there is none.
+func fill(flags *pflag.FlagSet, r *coordinator.Request, metadataFile string) error {
+	if metadataFile != "" {
+		r.Metadata = coordinator.ParseMetadataOptions(os.Getenv("BUILDX_METADATA_PROVENANCE"), os.Getenv("BUILDX_METADATA_WARNINGS"))
+	}
+	if err := emulatedTimeout(r, flags.Changed("emulated-timeout")); err != nil {
+		return err
+	}
+	return applySettings(flags, r)
 }
 
 // tell writes the result where the user asked for it.

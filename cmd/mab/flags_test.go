@@ -80,6 +80,7 @@ func TestRequestFlags(t *testing.T) {
 		{[]string{"--strategy=emulated,native", "--strategy=cross"}, set(func(r *request) {
 			r.Strategies = crossbuild.Strategies{crossbuild.Native, crossbuild.Cross, crossbuild.Emulated}
 		})},
+		{[]string{"--assist=go"}, set(func(r *request) { r.Assist = crossbuild.Assists{Only: []string{"go"}} })},
 		{[]string{"--insecure-registry"}, set(func(r *request) { r.InsecureRegistry = true })},
 	} {
 		name, _, _ := strings.Cut(strings.TrimLeft(test.args[0], "-"), "=")

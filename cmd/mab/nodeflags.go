@@ -11,7 +11,9 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/nodes"
+	"github.com/mab-build/mab/solver"
 )
 
 const (
@@ -67,6 +69,21 @@ func (o *options) nodes(n *nodeOptions) ([]nodes.Entry, nodes.Config, error) {
 		cfg.Keep = o.keep(idle)
 	}
 	return list, cfg, err
+}
+
+// coordinator is what builds on the nodes of a command. A nil display shows nothing.
+func (o *options) coordinator(n *nodeOptions, display *solver.Display, note func(text string)) (*coordinator.Coordinator, error) {
+	attach, err := o.attach()
+	if err != nil {
+		return nil, err
+	}
+	list, reach, err := o.nodes(n)
+	if err != nil {
+		return nil, err
+	}
+	return coordinator.New(coordinator.Config{
+		Nodes: list, Reach: reach, Attach: attach, Display: display, Stdout: o.std.out, Version: version, Note: note,
+	}), nil
 }
 
 // keepTime is how long a link is kept after the last build that used it.

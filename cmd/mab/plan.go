@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -48,20 +49,10 @@ run natively, under QEMU, or run nothing, and what one node does for others, wit
 func (p *planCommand) run(cmd *cobra.Command) error {
 	p.request.Stdin = p.std.in
 	p.tellIgnored(cmd.Flags())
-	attach, err := p.attach()
+	c, err := p.coordinator(&p.farm, nil, func(text string) { p.note("%s", text) })
 	if err != nil {
 		return err
 	}
-	list, reach, err := p.nodes(&p.farm)
-	if err != nil {
-		return err
-	}
-	c := coordinator.New(coordinator.Config{
-		Nodes:  list,
-		Reach:  reach,
-		Attach: attach,
-		Note:   func(text string) { p.note("%s", text) },
-	})
 	plan, err := c.Plan(cmd.Context(), p.request)
 	if err != nil {
 		return err
@@ -78,10 +69,20 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 		_, _ = fmt.Fprintf(w, "BUILDPLATFORM is %s, %s\n\n", plan.Build, plan.BuildWhy)
 	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	several := slices.ContainsFunc(plan.Assignments, func(a coordinator.Assignment) bool { return a.Target != "" })
+	target := func(a *coordinator.Assignment) string {
+		if several {
+			return a.Target + "\t"
+		}
+		return ""
+	}
+	if several {
+		_, _ = fmt.Fprint(table, "TARGET\t")
+	}
 	_, _ = fmt.Fprintln(table, "PLATFORM\tNODE\tSTRATEGY\tNATIVE\tQEMU\tNOTHING\tWHY")
 	for i := range plan.Assignments {
 		a := &plan.Assignments[i]
-		_, _ = fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%d\t%s\n", a.Platform, a.Node, a.Strategy,
+		_, _ = fmt.Fprintf(table, "%s%s\t%s\t%s\t%d\t%d\t%d\t%s\n", target(a), a.Platform, a.Node, a.Strategy,
 			a.Count(crossbuild.RunsNatively), a.Count(crossbuild.RunsEmulated)+a.Count(crossbuild.RunsAssisted), a.Count(crossbuild.RunsNothing), a.Why)
 	}
 	_ = table.Flush()
@@ -90,7 +91,7 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 	}
 	for i := range plan.Assignments {
 		a := &plan.Assignments[i]
-		_, _ = fmt.Fprintf(w, "\n%s\n", a.Platform)
+		_, _ = fmt.Fprintf(w, "\n%s\n", coordinator.Goal{Target: a.Target, Platform: a.Platform})
 		printSteps(w, a.Steps, a.Problems)
 		for _, o := range a.Alternatives {
 			printFact(w, "not on", alternative(o))

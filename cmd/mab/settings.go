@@ -90,10 +90,11 @@ func explainSettings(path string, err error) error {
 	return fmt.Errorf("%s: %w", path, err)
 }
 
-// verifyFlags binds the flags of a command that checks what it has built. What nobody gives, applySettings takes from elsewhere.
-func verifyFlags(flags *pflag.FlagSet, r *coordinator.Request) {
+// checkFlags binds the flags of a command that checks what it has built. What nobody gives, applySettings takes from elsewhere.
+func checkFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.Var(&r.Verify, "verify", "`strict|warn|off`: whether programs of other platforms in an image are an error, are told, or are not looked for (env "+verifyVariable+")")
 	flags.StringArrayVar(&r.VerifyExempt, "verify-exempt", nil, "`GLOB` of paths that may hold programs of any platform, as in .dockerignore (repeatable)")
+	flags.BoolVar(&r.CheckAssist, "check-assist", false, "run each assisted step without assistance too, and fail if it makes other files")
 }
 
 // applySettings fills in what flags leave open: from the environment, then from the settings. Globs of flags and settings both count.
