@@ -7,6 +7,8 @@ package solver
 import (
 	"context"
 	"runtime"
+
+	"github.com/mab-build/mab/emulation"
 )
 
 // ReadyFD and LockFD are used on Linux only.
@@ -34,3 +36,6 @@ func Stop(context.Context, State) error { return &hostError{} }
 
 // Refresh finds no running solver: it runs on Linux only.
 func Refresh(context.Context, State) (Info, bool, error) { return Info{}, false, nil }
+
+// ReadMeasurements reads nothing: there is nothing to measure where there is no binfmt_misc.
+func ReadMeasurements(string) emulation.Measurements { return emulation.Measurements{} }
