@@ -2,7 +2,20 @@
 
 package coordinator
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
+
+// flat reports whether several platforms may write into one directory: what one has written is in the way if another fails.
+func (d *delivery) flat() bool {
+	for _, e := range d.exports {
+		if split, err := strconv.ParseBool(e.Attrs["platform-split"]); e.Type == outputLocal && err == nil && !split {
+			return true
+		}
+	}
+	return false
+}
 
 // overwrittenError is a file that several platforms have, in a directory that is one for all of them.
 type overwrittenError struct{ name string }

@@ -120,7 +120,7 @@ func (c *Coordinator) start(ctx context.Context, list []*commission) (*run, erro
 
 // alone reports whether one solve does the whole build, and writes where it goes.
 func (r *run) alone() bool {
-	return len(r.members) == 1 && !r.several() && !r.common().KeepGoing && !r.common().CheckAssist
+	return len(r.members) == 1 && !r.several() && !r.common().KeepGoing && !r.common().CheckAssist && !r.commissions[0].delivery.flat()
 }
 
 // splits reports whether each platform of a request writes a cache of its own: where several nodes may build the platforms, one would
