@@ -34,7 +34,8 @@ func TestCaches(t *testing.T) {
 			first := first.on(t)
 			made := pull(t, first.must(append(args(first), flag, test.to)...))
 			second := newLab(t)
-			out := second.mab(append(args(second), "--cache-from", test.from)...)
+			// What is checked is fetched, and the step that made it then shows that instead of where it was found.
+			out := second.mab(append(args(second), "--verify=off", "--cache-from", test.from)...)
 			if out.code != 0 || ran(t, out.stderr, "RUN (uname -m; "+uuid+") > /seen") {
 				t.Fatalf("exit code %d, or not cached:\n%s", out.code, out.stderr)
 			}
