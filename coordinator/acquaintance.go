@@ -4,6 +4,7 @@ package coordinator
 
 import (
 	"encoding/json"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -96,18 +97,27 @@ func (a *acquaintances) meet(list []Found) {
 	a.all = learned
 }
 
-// keep writes the file in one step: others may read it.
+// keep writes the file. What goes wrong with it has the nodes be met anew.
 func (a *acquaintances) keep(all map[string]acquaintance) {
 	text, err := json.Marshal(all)
 	if err != nil {
 		return
 	}
-	temp, err := os.CreateTemp(filepath.Dir(a.path), ".known-nodes-*")
+	_ = replaceFile(a.path, text)
+}
+
+// replaceFile writes a file in one step: others may read it.
+func replaceFile(path string, text []byte) error {
+	temp, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
-		return
+		return err
 	}
 	_, err = temp.Write(text)
-	if closing := temp.Close(); err != nil || closing != nil || os.Rename(temp.Name(), a.path) != nil {
-		_ = os.Remove(temp.Name())
+	if err = errors.Join(err, temp.Close()); err == nil {
+		err = os.Rename(temp.Name(), path)
 	}
+	if err != nil {
+		return errors.Join(err, os.Remove(temp.Name()))
+	}
+	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mab-build/mab/crossbuild"
+	"github.com/mab-build/mab/manifestlist/contents"
 	"github.com/mab-build/mab/platforms"
 	"github.com/mab-build/mab/solver"
 )
@@ -140,7 +141,7 @@ func listing(r io.Reader) (map[string]string, error) {
 			return nil, fmt.Errorf("reading the files of a step: %w", err)
 		}
 		if !fleetingFile(name) {
-			out[name] = fmt.Sprintf("%c %o %d:%d %q %d:%d %s", h.Typeflag, h.Mode, h.Uid, h.Gid, h.Linkname, h.Devmajor, h.Devminor, sum)
+			out[name] = fmt.Sprintf("%c %o %d:%d %q %d:%d %s %q", h.Typeflag, h.Mode, h.Uid, h.Gid, h.Linkname, h.Devmajor, h.Devminor, sum, contents.Attributes(h))
 		}
 	}
 }

@@ -139,6 +139,7 @@ func TestDiffering(t *testing.T) {
 		{"a content", "app", "a", "b", nil, []string{"/app"}},
 		{"a mode", "app", "a", "a", func(h *tar.Header) { h.Mode = 0o644 }, []string{"/app"}},
 		{"an owner", "app", "a", "a", func(h *tar.Header) { h.Uid = 7 }, []string{"/app"}},
+		{"a capability", "app", "a", "a", func(h *tar.Header) { h.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": "\x01"} }, []string{"/app"}},
 		{"a name", "app", "a", "a", func(h *tar.Header) { h.Name = "app2" }, []string{"/app", "/app2"}},
 		{"a kind", "app", "", "", func(h *tar.Header) { h.Typeflag, h.Linkname = tar.TypeSymlink, "a" }, []string{"/app"}},
 		{"when a package was compiled", entry, made("  1", "  1700000000000000000"), made("  1", "  1700000000000000001"), nil, nil},

@@ -5,7 +5,6 @@ package coordinator
 import (
 	"encoding/json"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 
@@ -33,7 +32,7 @@ func (r *run) recognitions() *recognitions {
 	if err != nil {
 		return out
 	}
-	out.path = filepath.Join(state.Root, "toolchains.json")
+	out.path = state.Toolchains()
 	if text, err := os.ReadFile(out.path); err == nil && (json.Unmarshal(text, &out.known) != nil || out.known == nil) || len(out.known) > mostRecognitions {
 		out.known = map[string]string{}
 	}
@@ -65,22 +64,7 @@ func (l *recognitions) save() {
 	if !l.more || l.path == "" {
 		return
 	}
-	text, err := json.MarshalIndent(l.known, "", "  ")
-	if err != nil {
-		return
-	}
-	file, err := os.CreateTemp(filepath.Dir(l.path), ".toolchains-")
-	if err != nil {
-		return
-	}
-	_, err = file.Write(append(text, '\n'))
-	if closing := file.Close(); err == nil {
-		err = closing
-	}
-	if err == nil {
-		err = os.Rename(file.Name(), l.path)
-	}
-	if err != nil {
-		_ = os.Remove(file.Name())
+	if text, err := json.MarshalIndent(l.known, "", "  "); err == nil {
+		_ = replaceFile(l.path, append(text, '\n'))
 	}
 }

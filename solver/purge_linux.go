@@ -22,8 +22,9 @@ import (
 
 // ownNames are the names of what a state has in its directories, or, where they end so, how those begin.
 var ownNames = []string{
-	"cache.db", "checks", "claims", "configs", "emulators", "history.db", "history.jsonl*", "links.*", "known-nodes.json", ".known-nodes-*", "near.sock", "runc", "runc-*",
-	"scores.json*", "settled", "solver.*", "start.lock", "tmp", "unsettled", "use.lock", "version", "version.new",
+	"cache.db", "checks", "claims", "configs", "emulation.json*", "emulators", "history.db", "history.jsonl*", "links.*", "known-nodes.json",
+	".known-nodes.json.*", "near.sock", "runc", "runc-*",
+	"scores.json*", "settled", "solver.*", "start.lock", "tmp", "toolchains.json", ".toolchains.json.*", "unsettled", "use.lock", "version", "version.new",
 }
 
 // isOwn reports whether a name in a state's directories is mab's.

@@ -23,6 +23,9 @@ func TestPurge(t *testing.T) {
 		{"all of a state goes, the directory, too", nil, nil},
 		{"what is not mab's stays", []string{"letters", "old-letters", "runcible", "versions"}, []string{"letters", "old-letters", "runcible", "versions"}},
 		{"what checks have kept goes", []string{filepath.Base(solver.State{}.Checks().Dir)}, nil},
+		{"what was measured and recognised goes", []string{
+			filepath.Base(solver.State{}.Scores()), filepath.Base(solver.State{}.Measurements()), filepath.Base(solver.State{}.Toolchains()),
+		}, nil},
 		{"what a solver that was killed leaves goes", []string{"near.sock", "solver.sock", "version.new"}, nil},
 	} {
 		t.Run(test.rule, func(t *testing.T) {

@@ -84,6 +84,9 @@ func (s State) Checks() contents.CacheDir {
 	return contents.CacheDir{Dir: filepath.Join(s.Root, "checks")}
 }
 
+// Toolchains is the path of the file in which builds of this user keep which images hold a toolchain.
+func (s State) Toolchains() string { return filepath.Join(s.Root, "toolchains.json") }
+
 // Measurements is the path of the file in which is kept how fast emulators are: see emulation.Measurements.
 func (s State) Measurements() string { return filepath.Join(s.Root, "emulation.json") }
 

@@ -203,7 +203,7 @@ func (m member) differences(other member) (what []string) {
 		{"owner", m.Uid != other.Uid || m.Gid != other.Gid || m.Uname != other.Uname || m.Gname != other.Gname},
 		{"time", !m.ModTime.Equal(other.ModTime)},
 		{"link", m.Linkname != other.Linkname},
-		{"attributes", !maps.Equal(attributesOf(m.Header), attributesOf(other.Header)) || m.Devmajor != other.Devmajor || m.Devminor != other.Devminor},
+		{"attributes", !maps.Equal(Attributes(m.Header), Attributes(other.Header)) || m.Devmajor != other.Devmajor || m.Devminor != other.Devminor},
 	} {
 		if of.differs {
 			what = append(what, of.name)
@@ -212,8 +212,8 @@ func (m member) differences(other member) (what []string) {
 	return what
 }
 
-// attributesOf are the extended attributes of a member. Other records of the format tell of times and names once more.
-func attributesOf(h *tar.Header) map[string]string {
+// Attributes are the extended attributes of a tar's entry by their records. Other records of the format tell of times and names once more.
+func Attributes(h *tar.Header) map[string]string {
 	out := maps.Clone(h.PAXRecords)
 	maps.DeleteFunc(out, func(key, _ string) bool { return !strings.HasPrefix(key, "SCHILY.xattr.") })
 	return out
