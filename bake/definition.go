@@ -71,7 +71,10 @@ func Read(q Query) (*Definition, error) {
 	return d, nil
 }
 
-func misunderstood(err error) error { return fault("", "understanding the definition: %w", err) }
+func misunderstood(err error) error {
+	return fault("what a definition and --set may say: https://docs.docker.com/build/bake/reference/; what mab does otherwise: docs/bake.md",
+		"understanding the definition: %w", err)
+}
 
 // Variables are sorted by name.
 func (d *Definition) Variables() []Variable {

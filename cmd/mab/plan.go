@@ -101,8 +101,12 @@ func printPlan(w io.Writer, plan *coordinator.Plan) {
 		return
 	}
 	_, _ = fmt.Fprintln(w, "\nshared, done once")
+	by := "platforms"
+	if several {
+		by = "images" // of one platform, it may be
+	}
 	for _, s := range plan.Shared {
-		_, _ = fmt.Fprintf(w, "  %d platforms  %s\n", len(s.Targets), s.Step.Name)
+		_, _ = fmt.Fprintf(w, "  %d %s  %s\n", len(s.Targets), by, s.Step.Name)
 	}
 }
 
