@@ -13,8 +13,11 @@ import (
 
 	"github.com/containerd/containerd/v2/core/content"
 	"github.com/containerd/containerd/v2/core/content/proxy"
+	"github.com/containerd/errdefs"
 	"github.com/moby/buildkit/client"
+	"github.com/moby/buildkit/util/grpcerrors"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
+	"google.golang.org/grpc/codes"
 
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/platforms"
@@ -162,15 +165,34 @@ func (c *Client) Info(ctx context.Context) (Info, error) {
 	return info, nil
 }
 
-// Open reads a blob that the solver holds, such as a manifest of an image it built. The content is not verified. The caller
-// closes it.
+// Open reads a blob that the solver holds, such as a manifest of an image it built. The content is not verified. That the solver is gone is a
+// [Failure]. The caller closes it.
 func (c *Client) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	at, err := proxy.NewContentStore(c.bk.ContentClient()).ReaderAt(ctx, desc)
 	if err != nil {
-		return nil, fmt.Errorf("reading %s from the solver: %w", desc.Digest, err)
+		return nil, fmt.Errorf("reading %s from the solver: %w", desc.Digest, asLost(err))
 	}
-	return struct {
-		io.Reader
-		io.Closer
-	}{content.NewReader(at), at}, nil
+	return blobReader{content.NewReader(at), at}, nil
+}
+
+type blobReader struct {
+	io.Reader
+	io.Closer
+}
+
+// Read reads.
+func (r blobReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		err = asLost(err)
+	}
+	return n, err
+}
+
+// asLost makes a failure of an error that says that the solver is gone.
+func asLost(err error) error {
+	if errdefs.IsUnavailable(err) || grpcerrors.Code(err) == codes.Unavailable {
+		return &Failure{err: err, lost: true}
+	}
+	return err
 }

@@ -6,11 +6,13 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"io"
 	"net"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	contentapi "github.com/containerd/containerd/api/services/content/v1"
 	"github.com/google/go-cmp/cmp"
 	controlapi "github.com/moby/buildkit/api/services/control"
 	apitypes "github.com/moby/buildkit/api/types"
@@ -18,7 +20,9 @@ import (
 	"github.com/moby/buildkit/solver/pb"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
 	_ "google.golang.org/grpc/encoding/proto" // as in the daemon
+	"google.golang.org/grpc/status"
 
 	"github.com/mab-build/mab/emulation"
 	"github.com/mab-build/mab/solver"
@@ -121,6 +125,44 @@ func TestInfo(t *testing.T) {
 			t.Errorf("got %v", err)
 		}
 	})
+}
+
+// dying gives the beginning of each blob, and then goes away.
+type dying struct {
+	contentapi.UnimplementedContentServer
+	infoFails bool
+}
+
+func (d dying) Info(context.Context, *contentapi.InfoRequest) (*contentapi.InfoResponse, error) {
+	if d.infoFails {
+		return nil, status.Error(codes.Unavailable, "error reading from server: EOF")
+	}
+	return &contentapi.InfoResponse{Info: &contentapi.Info{Digest: "sha256:e3b0", Size: 10}}, nil
+}
+
+func (dying) Read(_ *contentapi.ReadContentRequest, to contentapi.Content_ReadServer) error {
+	if err := to.Send(&contentapi.ReadContentResponse{Data: []byte("begi")}); err != nil {
+		return err
+	}
+	return status.Error(codes.Unavailable, "error reading from server: EOF")
+}
+
+// TestOpenLost has a solver that goes away while a blob is read be known for it.
+func TestOpenLost(t *testing.T) {
+	for _, infoFails := range []bool{true, false} {
+		c := dial(t, func(s *grpc.Server) { contentapi.RegisterContentServer(s, dying{infoFails: infoFails}) })
+		rc, err := c.Open(t.Context(), ocispec.Descriptor{Digest: "sha256:e3b0"})
+		if err == nil {
+			_, err = io.ReadAll(rc)
+			if err := rc.Close(); err != nil {
+				t.Error(err)
+			}
+		}
+		var failure *solver.Failure
+		if !errors.As(err, &failure) || !failure.Lost() {
+			t.Errorf("info fails %v: got %v", infoFails, err)
+		}
+	}
 }
 
 // TestBuildFails has whatever goes wrong on the way to the solver be a Failure, and nothing kept.
