@@ -66,6 +66,7 @@ func (r *run) deliver(ctx context.Context) ([]*Result, error) {
 func (r *run) pack(ctx context.Context, c *commission, tasks []*outcome) (*parcel, error) {
 	p := &parcel{of: c, result: &Result{
 		Target: c.name, Plan: r.plan, Checked: c.joined(tasks), Warnings: r.warnings(c), built: map[platforms.Platform]built{}, nodes: map[string]platforms.Platform{},
+		assisted: r.assisted,
 	}}
 	out := p.result
 	for _, m := range r.members {

@@ -178,7 +178,7 @@ func (r *run) make(ctx context.Context, cut *crossbuild.Cut, at int, m *making) 
 	m.made, err = m.member.client.Make(ctx, solver.Make{
 		Request: &of.request.Request, Input: of.input, Renaming: of.renaming, Companions: of.companions(),
 		Registries: r.cfg.Attach.Config.Registries, Display: r.display(nil, m.member),
-		Name: r.cacheName(cut, at), Definition: definition, Imports: imports, Materials: true, Copied: len(m.part.Paths) > 0,
+		Name: r.cacheName(cut, at), Definition: definition, Graph: r.targets[cut.Origin(at)].Definition, Imports: imports, Materials: true, Copied: len(m.part.Paths) > 0,
 		StepLimit: r.limit(m.member.Name),
 	})
 	return transferred(err, imports, needs)

@@ -69,6 +69,8 @@ type platformMetadata struct {
 	Seconds float64 `json:"seconds,omitempty"`
 	Steps   int     `json:"steps,omitempty"`
 	Cached  int     `json:"cached,omitempty"`
+	// Assisted are the steps that were.
+	Assisted []AssistedStep `json:"assisted,omitempty"`
 }
 
 // Metadata is the content of --metadata-file: the keys of docker buildx, and mab's own about each platform.
@@ -99,6 +101,7 @@ func (r *Result) Metadata() ([]byte, error) {
 		known := r.built[a.Platform]
 		e := platformMetadata{Platform: a.Platform, Seconds: known.took.Seconds(), Steps: known.steps, Cached: known.cache}
 		e.Account, _ = r.Plan.account(a.goal(), func(node string) platforms.Platform { return r.nodes[node] })
+		e.Assisted = assistedFor(r.assisted, a.Target, a.Platform)
 		for _, image := range r.Images {
 			if image.Platform == a.Platform {
 				e.Digest = image.Manifest.Digest

@@ -42,7 +42,9 @@ type Result struct {
 
 	// built is what is known of each platform, and nodes are the platforms of the nodes themselves.
 	built map[platforms.Platform]built
-	nodes map[string]platforms.Platform
+	// assisted are steps of all requests.
+	assisted []AssistedStep
+	nodes    map[string]platforms.Platform
 }
 
 // Phase is a part of a build's time.

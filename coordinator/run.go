@@ -53,6 +53,8 @@ type run struct {
 	// unassisted are the toolchains that steps are not assisted by any more.
 	unassisted []string
 	done       []*outcome
+	// assisted are the steps that were, once all is done.
+	assisted []AssistedStep
 	// spoiled are shares of outcomes that are done anew.
 	spoiled []*share
 	faults  []fault
@@ -144,7 +146,10 @@ func (r *run) build(ctx context.Context) error {
 	if err == nil {
 		err = r.checkAssist(ctx)
 	}
-	if err := errors.Join(err, r.release(), stop()); err != nil {
+	if err = errors.Join(err, r.release()); err == nil {
+		r.timeSteps()
+	}
+	if err := errors.Join(err, stop()); err != nil {
 		return err
 	}
 	r.clock.lap("solve")

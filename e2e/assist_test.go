@@ -114,6 +114,13 @@ func (l *lab) compiled(out output, by []string, words ...string) {
 	}
 }
 
+// assistedStep is what a metadata file tells of a step that was assisted.
+type assistedStep struct {
+	Step, Node, Toolchain, Native string
+	Seconds                       float64
+	Emulated                      float64 `json:"emulated_seconds"`
+}
+
 func TestAssist(t *testing.T) {
 	l := newLab(t)
 	host, foreign := hostPlatform(), foreignPlatform()
@@ -165,6 +172,32 @@ func TestAssist(t *testing.T) {
 		if out.code != 0 || out.stderr != "" || !strings.Contains(out.stdout, "with the tools of Go native") ||
 			!strings.Contains(out.stdout, "RUN go /program (go of "+good+"@sha256:") {
 			t.Errorf("%+v", out)
+		}
+	})
+	t.Run("what was assisted is told, with its time and what it is without", func(t *testing.T) {
+		l := l.on(t)
+		dir := l.onImage(good, "FROM GOLANG\nRUN go /timed\n")
+		build := func(more ...string) (output, []assistedStep) {
+			out := l.mab(append(append([]string{"build", "--progress", "plain", "--platform", foreign, "--metadata-file", "metadata.json"}, more...), dir)...)
+			if out.code != 0 {
+				t.Fatalf("%+v", out)
+			}
+			list := decode[struct {
+				Platforms []struct{ Assisted []assistedStep } `json:"mab.platforms"`
+			}](t, read(t, filepath.Join(l.dir, "metadata.json"))).Platforms
+			return out, list[0].Assisted
+		}
+		if plain, list := build("--assist", "off"); len(list) > 0 || strings.Contains(plain.stderr, "assisted by") {
+			t.Errorf("nothing was assisted: %v\n%s", list, plain.stderr)
+		}
+		out, list := build()
+		said(t, out, foreign+` on local: step "[2/2] RUN go /timed" took `, "s assisted by go; wholly emulated it took ", " times as long")
+		if len(list) != 1 || list[0].Seconds <= 0 || list[0].Emulated <= 0 || list[0].Toolchain != "go" || list[0].Native != host || list[0].Step != "[2/2] RUN go /timed" {
+			t.Errorf("the metadata has %+v", list)
+		}
+		out, list = build()
+		if strings.Contains(out.stderr, "assisted by") || len(list) != 1 || list[0].Seconds != 0 {
+			t.Errorf("in the cache it took no time: %v\n%s", list, out.stderr)
 		}
 	})
 	t.Run("provenance names the image that the tools are of", func(t *testing.T) {

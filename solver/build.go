@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/containerd/containerd/v2/plugins/content/local"
 	"github.com/docker/cli/cli/config"
@@ -21,6 +22,7 @@ import (
 	"github.com/moby/buildkit/exporter/containerimage/exptypes"
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 
@@ -109,6 +111,8 @@ type Result struct {
 	Ref string
 	// Steps is how many steps were done, and Cached how many of them were in the cache.
 	Steps, Cached int
+	// Times are how long the steps took that were run, waiting for a place in the queue of the solver included, by their digests as Failure.Step has them.
+	Times map[digest.Digest]time.Duration
 	// Checked are what the solver found in the images that it made, if the solve wanted that. Nil: it does not check.
 	Checked []contents.ImageReport
 	// Warnings are what it warned of, in the order of their coming.
@@ -160,6 +164,7 @@ func (c *Client) Build(ctx context.Context, s Solve) (*Result, error) {
 	out, err := result(opt.Ref, resp)
 	if err == nil {
 		out.Steps, out.Cached = s.count.counts()
+		out.Times = s.count.times(s.evidence)
 		out.Checked, err = verified(resp.ExporterResponse)
 		out.Warnings = s.count.warnings
 	}

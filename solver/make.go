@@ -6,9 +6,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	gateway "github.com/moby/buildkit/frontend/gateway/client"
 	"github.com/moby/buildkit/solver/pb"
+	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc/codes"
@@ -33,8 +35,9 @@ type Make struct {
 	// Name tells the part from others of the build; the cache that it writes is named after it. PartName gives names that are read again.
 	// Empty: it writes none.
 	Name string
-	// Definition gives what is to be solved, as Giver does.
+	// Definition gives what is to be solved, as Giver does, and Graph is what its steps are of. Nil: they are known by their own digests.
 	Definition func(ctx context.Context) (*pb.Definition, error)
+	Graph      *pb.Definition
 	// Imports are as in Solve.
 	Imports *Imports
 	// Materials has the solver be asked what the part was made from, if the request wants provenance.
@@ -70,6 +73,11 @@ func (m *Made) Done() <-chan struct{} { return m.hold.over }
 
 // Err is why the solver does not hold it any more.
 func (m *Made) Err() error { return m.hold.ended() }
+
+// Times are as in Result. They are there when it was closed.
+func (m *Made) Times() map[digest.Digest]time.Duration {
+	return m.hold.solve.count.times(m.hold.solve.evidence)
+}
 
 // Close lets go of it. Before that it waits for the cache that the part writes; its errors are that cache's. It may be called again.
 func (m *Made) Close() error { return m.hold.close() }
@@ -156,7 +164,9 @@ func (h *hold) keep(ctx context.Context, gw gateway.Client, m Make) error {
 	if err != nil {
 		return err
 	}
-	h.solve.evidence.given([]Target{{Definition: def}}, nil)
+	steps := origins{}
+	steps.add(def, m.Graph)
+	h.solve.evidence.given([]Target{{Definition: def}}, steps)
 	imports, err := cacheImports(gw.BuildOpts().Opts)
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ import (
 var ownNames = []string{
 	"cache.db", "checks", "claims", "configs", "emulation.json*", "emulators", "history.db", "history.jsonl*", "links.*", "known-nodes.json",
 	".known-nodes.json.*", "near.sock", "runc", "runc-*",
-	"scores.json*", "settled", "solver.*", "start.lock", "tmp", "toolchains.json", ".toolchains.json.*", "unsettled", "use.lock", "version", "version.new",
+	"scores.json*", "settled", "solver.*", "start.lock", "steptimes.json", ".steptimes.json.*", "tmp", "toolchains.json", ".toolchains.json.*", "unsettled", "use.lock", "version", "version.new",
 }
 
 // isOwn reports whether a name in a state's directories is mab's.

@@ -25,6 +25,7 @@ func TestPurge(t *testing.T) {
 		{"what checks have kept goes", []string{filepath.Base(solver.State{}.Checks().Dir)}, nil},
 		{"what was measured and recognised goes", []string{
 			filepath.Base(solver.State{}.Scores()), filepath.Base(solver.State{}.Measurements()), filepath.Base(solver.State{}.Toolchains()),
+			filepath.Base(solver.State{}.StepTimes()),
 		}, nil},
 		{"what a solver that was killed leaves goes", []string{"near.sock", "solver.sock", "version.new"}, nil},
 	} {

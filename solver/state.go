@@ -87,6 +87,9 @@ func (s State) Checks() contents.CacheDir {
 // Toolchains is the path of the file in which builds of this user keep which images hold a toolchain.
 func (s State) Toolchains() string { return filepath.Join(s.Root, "toolchains.json") }
 
+// StepTimes is the path of the file in which builds of this user keep how long steps took that were wholly emulated.
+func (s State) StepTimes() string { return filepath.Join(s.Root, "steptimes.json") }
+
 // Measurements is the path of the file in which is kept how fast emulators are: see emulation.Measurements.
 func (s State) Measurements() string { return filepath.Join(s.Root, "emulation.json") }
 
