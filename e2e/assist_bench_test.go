@@ -11,28 +11,38 @@ import (
 	"time"
 )
 
-// serverProgram is a small server: most of what is compiled for it is Go's own.
-const serverProgram = `package main
+// wordsProgram is a small program: most of what is compiled for it is Go's own, some 40 packages.
+const wordsProgram = `package main
 
-import "net/http"
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+)
 
 func main() {
-	http.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { w.Write([]byte(r.URL.Path)) })
-	panic(http.ListenAndServe(":8080", nil))
+	var words []string
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		words = append(words, strings.Fields(in.Text())...)
+	}
+	slices.Sort(words)
+	fmt.Println(len(slices.Compact(words)), "words")
 }
 `
 
-const serverFile = `FROM FLAGS GOLANG AS build
+const wordsFile = `FROM FLAGS GOLANG AS build
 ENV CGO_ENABLED=0 GOTOOLCHAIN=local GOFLAGS="-buildvcs=false -trimpath"
 WORKDIR /src
 COPY . .
 ARG TARGETARCH
-RUN SET go build -o /server .
+RUN SET go build -o /words .
 FROM scratch
-COPY --from=build /server /
+COPY --from=build /words /
 `
 
-// BenchmarkAssist builds a Go server for a foreign platform on an empty solver, whose pulls are in the figures: assisted, by a Dockerfile that cross
+// BenchmarkAssist builds a Go program for a foreign platform on an empty solver, whose pulls are in the figures: assisted, by a Dockerfile that cross
 // compiles, and wholly emulated. The programs are compared.
 func BenchmarkAssist(b *testing.B) {
 	addr := goRegistry(b)
@@ -44,9 +54,10 @@ func BenchmarkAssist(b *testing.B) {
 		var programs [3][]byte
 		for i, way := range ways {
 			l := newLab(b)
+			l.patience = time.Hour
 			dir := l.context(map[string]string{
-				"Dockerfile": strings.NewReplacer("FLAGS", way.flags, "GOLANG", addr+"/golang", "SET", way.set).Replace(serverFile),
-				"main.go":    serverProgram, "go.mod": "module server\n\ngo 1.26\n",
+				"Dockerfile": strings.NewReplacer("FLAGS", way.flags, "GOLANG", addr+"/golang", "SET", way.set).Replace(wordsFile),
+				"main.go":    wordsProgram, "go.mod": "module words\n\ngo 1.26\n",
 			})
 			began := time.Now()
 			out := l.mab("build", "--platform", foreignPlatform(), "--assist", way.assist, "-o", "-", dir)
@@ -54,7 +65,7 @@ func BenchmarkAssist(b *testing.B) {
 			if out.code != 0 || !strings.Contains(out.stderr, foreignPlatform()+" on local: "+way.name+", ") {
 				b.Fatalf("%+v", out)
 			}
-			programs[i] = readTar(b, strings.NewReader(out.stdout))["server"].content
+			programs[i] = readTar(b, strings.NewReader(out.stdout))["words"].content
 			if len(programs[i]) == 0 || !bytes.Equal(programs[0], programs[i]) {
 				b.Errorf("%s it is another program", way.name)
 			}

@@ -6,6 +6,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,8 +116,10 @@ func registry(t testing.TB) string {
 
 // lab is a solver of the test's own, with its own state. Its solver is stopped and its state removed when the test ends.
 type lab struct {
-	t    testing.TB
-	root string
+	// patience is how long a command may take. Zero: five minutes.
+	patience time.Duration
+	t        testing.TB
+	root     string
 	// program is what runs mab: the program, or others that do it.
 	program []string
 	// attr is how it is started.
@@ -153,7 +156,7 @@ type output struct {
 	code           int
 }
 
-// mab runs the program and waits for it, for five minutes at most.
+// mab runs the program and waits for it, for as long as the lab has patience.
 func (l *lab) mab(args ...string) output {
 	l.t.Helper()
 	return l.start(args...).wait()
@@ -180,7 +183,7 @@ type running struct {
 // start runs the program in the background. The caller waits for it.
 func (l *lab) start(args ...string) *running {
 	l.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), cmp.Or(l.patience, 5*time.Minute))
 	r := &running{t: l.t, stdout: &bytes.Buffer{}, stderr: &bytes.Buffer{}, cancel: cancel}
 	line := slices.Concat(l.program, args)
 	r.cmd = exec.CommandContext(ctx, line[0], line[1:]...)

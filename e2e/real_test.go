@@ -30,10 +30,14 @@ func module(t testing.TB, path string) string {
 	return dir
 }
 
-// goRegistry serves Go's image.
-func goRegistry(t testing.TB) string {
+// goRegistry serves Go's image, the one that has a C compiler as well if names says golang-cc.
+func goRegistry(t testing.TB, names ...string) string {
 	t.Helper()
-	r, err := bases.Serve(t.Context(), bases.Config{}, bases.Image{Name: "golang"})
+	images := []bases.Image{{Name: "golang"}}
+	for _, name := range names {
+		images = append(images, bases.Image{Name: name})
+	}
+	r, err := bases.Serve(t.Context(), bases.Config{}, images...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,8 @@ const (
 	CC = "debian-cc"
 	// Golang is Busybox and Go in /usr/local/go, for linux/amd64 and linux/arm64 only.
 	Golang = "golang"
+	// GolangCC is Golang and CC in one, as those who use cgo have it.
+	GolangCC = "golang-cc"
 )
 
 // Config says where images are kept. Its zero value works.
@@ -129,7 +131,7 @@ func ordersFor(name string, platforms []string) ([]order, error) {
 		orders = append(orders, order{name: name, port: ports[i], recipe: recipe})
 	}
 	if len(orders) == 0 {
-		return nil, fmt.Errorf("no such image; there are %s", strings.Join([]string{Busybox, CC, Golang}, ", "))
+		return nil, fmt.Errorf("no such image; there are %s", strings.Join([]string{Busybox, CC, Golang, GolangCC}, ", "))
 	}
 	return orders, nil
 }

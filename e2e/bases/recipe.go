@@ -77,7 +77,7 @@ type pick struct {
 	keep []string
 }
 
-// goVersion is the Go of the Golang image.
+// goVersion is the Go of the Golang images.
 const goVersion = "1.26.8"
 
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -95,7 +95,11 @@ func recipeFor(name string, p port) (recipe, bool) {
 		r.picks = append(r.picks, ccPicks(p)...)
 		r.links = ccLinks(p)
 		return r, true
-	case name == Golang && (p.platform == "linux/amd64" || p.platform == "linux/arm64"):
+	case (name == Golang || name == GolangCC) && (p.platform == "linux/amd64" || p.platform == "linux/arm64"):
+		if name == GolangCC {
+			r.picks = append(r.picks, ccPicks(p)...)
+			r.links = ccLinks(p)
+		}
 		r.goSDK = goVersion
 		r.path = "/go/bin:/usr/local/go/bin:" + defaultPath
 		return r, true

@@ -15,8 +15,8 @@ func TestPlatforms(t *testing.T) {
 	for name, want := range map[string][]string{
 		bases.Busybox: all,
 		bases.CC:      all,
-		bases.Golang:  all[:2],
-		"unknown":     nil,
+		bases.Golang:  all[:2], bases.GolangCC: all[:2],
+		"unknown": nil,
 	} {
 		if diff := cmp.Diff(want, bases.Platforms(name)); diff != "" {
 			t.Errorf("platforms of %q (-want +got):\n%s", name, diff)
@@ -30,7 +30,7 @@ func TestMakeRefuses(t *testing.T) {
 		platforms []string
 		want      string
 	}{
-		"an unknown image": {"alpine", nil, `making base image "alpine": no such image; there are busybox, debian-cc, golang`},
+		"an unknown image": {"alpine", nil, `making base image "alpine": no such image; there are busybox, debian-cc, golang, golang-cc`},
 		"an unknown platform": {
 			bases.Busybox, []string{"plan9/amd64"}, `making base image "busybox": no Debian port for platform "plan9/amd64"`,
 		},
