@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"time"
 
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/client"
@@ -199,3 +200,12 @@ func Origin(def, graph *pb.Definition, step digest.Digest) digest.Digest {
 
 // Merged is merged.
 func (s *Solve) Merged() *Request { return s.merged() }
+
+// StepTimes are those that statuses of a solve tell of.
+func StepTimes(list ...*client.SolveStatus) map[digest.Digest]time.Duration {
+	var t tally
+	for _, s := range list {
+		t.see(s)
+	}
+	return t.times(&evidence{})
+}
