@@ -172,6 +172,22 @@ func TestImports(t *testing.T) {
 	}
 }
 
+// TestModules: what only reads bake files, or describes releases, is no part of mab's own module, of which every start of mab would have it.
+func TestModules(t *testing.T) {
+	text, err := os.ReadFile("go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"github.com/docker/buildx", "github.com/compose-spec/compose-go/v2", "github.com/open-policy-agent/opa", "github.com/CycloneDX/cyclonedx-go"} {
+		if strings.Contains(string(text), path+" ") {
+			t.Errorf("go.mod needs %s", path)
+		}
+	}
+	if !strings.Contains(string(text), "github.com/moby/buildkit ") {
+		t.Error("go.mod has another form: it does not need BuildKit")
+	}
+}
+
 func TestPackages(t *testing.T) {
 	for _, p := range packages(t) {
 		for _, name := range []string{p.Name, path.Base(p.ImportPath)} {

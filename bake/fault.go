@@ -3,12 +3,10 @@
 package bake
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
-	"slices"
-	"strings"
 
-	"github.com/agext/levenshtein"
+	"github.com/mab-build/mab/bake/flat"
 )
 
 // Fault is what the author of the files or of the command line mends.
@@ -28,28 +26,13 @@ func (f *Fault) Usage() bool { return true }
 
 func fault(hint, form string, args ...any) *Fault { return &Fault{fmt.Errorf(form, args...), hint} }
 
-// unknown is the fault of asking for a name that is not among those that the files have.
-func unknown(name string, names []string) *Fault {
-	public := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return strings.HasPrefix(n, "_") })
-	slices.Sort(public)
-	hint := "the files have no targets"
-	if len(public) > 0 {
-		hint = "the targets: " + strings.Join(slices.Compact(public), ", ")
+// told is a fault that the reader found; nil if it found none.
+func told(f *flat.Fault) error {
+	switch {
+	case f == nil:
+		return nil
+	case f.Usage:
+		return &Fault{errors.New(f.Text), f.Hint}
 	}
-	if near := nearest(name, names); len(near) > 0 {
-		hint = "did you mean: mab bake " + strings.Join(near, " or mab bake ")
-	}
-	if name == defaultTarget {
-		hint = "name one, or write group \"default\"; " + hint
-	}
-	return fault(hint, "choosing targets: there is no target %q", name)
-}
-
-// nearest returns the names that are at most two edits away, or a third of the name, the nearest first.
-func nearest(name string, names []string) []string {
-	distance := func(n string) int { return levenshtein.Distance(name, n, nil) }
-	most := max(2, len(name)/3)
-	out := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return distance(n) > most || distance(n) >= len(name) })
-	slices.SortFunc(out, func(a, b string) int { return cmp.Or(distance(a)-distance(b), strings.Compare(a, b)) })
-	return slices.Compact(out)
+	return errors.New(f.Text)
 }

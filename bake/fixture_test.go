@@ -40,11 +40,11 @@ func one(t *testing.T, definition string) {
 
 func choose(t *testing.T, q bake.Query) (*bake.Selection, error) {
 	t.Helper()
-	d, err := bake.Read(q)
+	d, err := new(bake.Reader).Read(t.Context(), q)
 	if err != nil {
 		return nil, err
 	}
-	return d.Select(t.Context())
+	return d.Select()
 }
 
 func requests(t *testing.T, q bake.Query, base coordinator.Request) ([]coordinator.Named, []string, error) {

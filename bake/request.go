@@ -5,53 +5,39 @@ package bake
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"os"
-	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
-	buildx "github.com/docker/buildx/bake"
-	"github.com/docker/buildx/util/buildflags"
-	"github.com/docker/buildx/util/urlutil"
-
+	"github.com/mab-build/mab/bake/flat"
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/platforms"
-	"github.com/mab-build/mab/solver"
 )
 
-const (
-	// linkPrefix is of a context that is the result of another target.
-	linkPrefix = "target:"
-	// stdio is standard input and output.
-	stdio = "-"
-)
+// stdio is standard input and output.
+const stdio = "-"
 
 // Requests translates the selection, in its order. Each request begins as base, which holds what the files know nothing of. It fails if the
 // files ask for more than was granted, and if a request is wrong in itself. Notes are what has no effect.
 func (s *Selection) Requests(base coordinator.Request) (out []coordinator.Named, notes []string, err error) {
-	var all wants
-	for _, name := range s.order {
-		t := s.targets[name]
-		n := coordinator.Named{Name: name, Request: base}
+	for i := range s.found.Targets {
+		t := &s.found.Targets[i]
+		n := coordinator.Named{Name: t.Name, Request: base}
 		if err := translate(&n, t); err != nil {
 			return nil, nil, err
 		}
-		if t.Resources != nil {
-			notes = append(notes, fmt.Sprintf("resources of target %q have no effect: steps get no control group", name))
+		if t.Resources {
+			notes = append(notes, fmt.Sprintf("resources of target %q have no effect: steps get no control group", t.Name))
 		}
-		all.add(wantsOf(&n, t))
 		out = append(out, n)
 	}
-	if err := s.permitted(&all); err != nil {
+	if err := told(s.found.Denied); err != nil {
 		return nil, nil, err
 	}
 	if err := oneStdout(out); err != nil {
 		return nil, nil, err
 	}
 	for i := range out {
-		if err := present(&out[i]); err != nil {
+		if err := told(s.found.Targets[i].Absent); err != nil {
 			return nil, nil, err
 		}
 		if err := out[i].Validate(); err != nil {
@@ -62,133 +48,35 @@ func (s *Selection) Requests(base coordinator.Request) (out []coordinator.Named,
 }
 
 // Linked reports whether a target is only there because others link to it.
-func (s *Selection) Linked(name string) bool { return s.linked[name] }
+func (s *Selection) Linked(name string) bool {
+	return slices.ContainsFunc(s.found.Targets, func(t flat.Target) bool { return t.Linked && t.Name == name })
+}
 
-func translate(n *coordinator.Named, t *buildx.Target) error {
-	if err := callable(value(t.Call)); err != nil {
-		return fmt.Errorf("understanding target %q: %w", n.Name, err)
-	}
-	for _, p := range t.Policy {
-		if !p.Disabled && len(p.Files) > 0 {
-			return fault("remove it, or switch it off: --set "+n.Name+".policy=disabled=true",
-				"understanding target %q: mab evaluates no policy files, and building without would not keep them", n.Name)
-		}
-	}
-	if err := sources(n, t); err != nil {
+func translate(n *coordinator.Named, t *flat.Target) error {
+	if err := told(t.Fault); err != nil {
 		return err
 	}
-	n.BuildArgs, n.Labels = pairs(t.Args), pairs(t.Labels)
-	n.AddHosts = pairs(t.ExtraHosts)
-	n.Tags, n.Annotations = t.Tags, t.Annotations
-	n.Target, n.Network, n.ShmSize = value(t.Target), value(t.NetworkMode), value(t.ShmSize)
-	n.Ulimits, n.NoCacheFilter = t.Ulimits, t.NoCacheFilter
-	n.NoCache, n.Pull = t.NoCache != nil && *t.NoCache, t.Pull != nil && *t.Pull
-	n.CacheFrom, n.CacheTo = texts(t.CacheFrom), texts(t.CacheTo)
-	n.Secrets, n.SSH = texts(t.Secrets), agents(t.SSH)
-	n.Attests = texts(t.Attest)
-	n.Allow = slices.Clone(t.Entitlements)
-	if len(n.SSH) == 0 && buildflags.IsGitSSH(n.Context) {
-		n.SSH = []string{"default"}
+	n.Context, n.File = t.Context, t.File
+	if t.File == stdio {
+		n.Stdin = strings.NewReader(t.Inline)
 	}
+	n.Links = t.Links
+	n.NamedContexts = append(n.NamedContexts, t.NamedContexts...)
+	n.BuildArgs, n.Labels, n.AddHosts = t.BuildArgs, t.Labels, t.AddHosts
+	n.Tags, n.Annotations = t.Tags, t.Annotations
+	n.Target, n.Network, n.ShmSize = t.Target, t.Network, t.ShmSize
+	n.Ulimits, n.NoCacheFilter = t.Ulimits, t.NoCacheFilter
+	n.NoCache, n.Pull = t.NoCache, t.Pull
+	n.CacheFrom, n.CacheTo = t.CacheFrom, t.CacheTo
+	n.Secrets, n.SSH, n.Attests = t.Secrets, t.SSH, t.Attests
+	n.Allow = t.Allow
 	if err := targetPlatforms(n, t); err != nil {
 		return err
 	}
 	return outputs(n, t)
 }
 
-// sources are the context, the Dockerfile and the further contexts.
-func sources(n *coordinator.Named, t *buildx.Target) error {
-	var err error
-	if n.Context, err = contextOf(n.Name, t); err != nil {
-		return err
-	}
-	if n.File, err = dockerfileOf(n, t); err != nil {
-		return err
-	}
-	if t.DockerfileInline != nil {
-		n.File, n.Stdin = stdio, strings.NewReader(*t.DockerfileInline)
-	}
-	for _, name := range slices.Sorted(maps.Keys(t.Contexts)) {
-		from := t.Contexts[name]
-		if target, ok := strings.CutPrefix(from, linkPrefix); ok {
-			if n.Links == nil {
-				n.Links = map[string]string{}
-			}
-			n.Links[name] = target
-			continue
-		}
-		if dir, ok := strings.CutPrefix(from, here); ok {
-			from = path.Clean(dir)
-		}
-		n.NamedContexts = append(n.NamedContexts, name+"="+from)
-	}
-	return nil
-}
-
-// contextOf is the context of a target. Where it is a directory, it is relative to the current one.
-func contextOf(name string, t *buildx.Target) (string, error) {
-	dir := value(t.Context)
-	switch {
-	case dir == stdio:
-		return "", fault("name a directory: context = \".\"", "understanding target %q: a context from standard input is for mab build alone", name)
-	case urlutil.IsRemoteURL(dir):
-		return dir, nil
-	}
-	return path.Clean(strings.TrimPrefix(dir, here)), nil
-}
-
-// dockerfileOf is where the Dockerfile of a target is: in its context, unless it is said to be in the current directory. Empty: in the
-// context, under its usual name.
-func dockerfileOf(n *coordinator.Named, t *buildx.Target) (string, error) {
-	file := value(t.Dockerfile)
-	if file == stdio {
-		return "", fault("write it into the file: dockerfile-inline = …", "understanding target %q: a Dockerfile from standard input is for mab build alone", n.Name)
-	}
-	if local, ok := strings.CutPrefix(file, here); ok {
-		out, err := filepath.Abs(path.Clean(local))
-		if err != nil {
-			return "", fmt.Errorf("finding the Dockerfile %q: %w", file, err)
-		}
-		return out, nil
-	}
-	if urlutil.IsHTTPURL(file) {
-		return file, nil
-	}
-	switch file = path.Clean(file); {
-	case file == "Dockerfile":
-		return "", nil
-	case urlutil.IsRemoteURL(n.Context), filepath.IsAbs(file):
-		return file, nil
-	}
-	return filepath.Join(n.Context, file), nil
-}
-
-// present looks for the directory and the Dockerfile of a target, to say of a bake file what mends it.
-func present(n *coordinator.Named) error {
-	if urlutil.IsRemoteURL(n.Context) {
-		return nil
-	}
-	if _, err := os.Stat(n.Context); errors.Is(err, os.ErrNotExist) {
-		return fault("paths of a definition are relative to the current directory; to have them relative to its file, set "+relativeVariable+"=1",
-			"opening the context %q of target %q: it does not exist", n.Context, n.Name)
-	}
-	if n.File == stdio || urlutil.IsHTTPURL(n.File) {
-		return nil
-	}
-	files := []string{n.File}
-	if n.File == "" {
-		files = []string{filepath.Join(n.Context, "Dockerfile"), filepath.Join(n.Context, "dockerfile")}
-	}
-	for _, file := range files {
-		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-	}
-	return fault(fmt.Sprintf("its name is relative to the context: dockerfile = \"NAME\", or --set %s.dockerfile=NAME", n.Name),
-		"opening the Dockerfile %q of target %q: it does not exist", files[0], n.Name)
-}
-
-func targetPlatforms(n *coordinator.Named, t *buildx.Target) error {
+func targetPlatforms(n *coordinator.Named, t *flat.Target) error {
 	n.Platforms = nil
 	for _, entry := range t.Platforms {
 		for name := range strings.SplitSeq(entry, ",") {
@@ -212,20 +100,12 @@ func targetPlatforms(n *coordinator.Named, t *buildx.Target) error {
 	return nil
 }
 
-// outputs translates those of a target. As with buildx, an archive without a destination goes to standard output.
-func outputs(n *coordinator.Named, t *buildx.Target) error {
+func outputs(n *coordinator.Named, t *flat.Target) error {
 	n.Outputs = nil
-	for _, e := range t.Outputs {
-		entry := *e
-		if entry.Destination == "" && (entry.Type == "tar" || entry.Type == "oci") {
-			entry.Destination = stdio
-		}
-		o, err := coordinator.ParseOutput(entry.String())
+	for _, entry := range t.Outputs {
+		o, err := coordinator.ParseOutput(entry)
 		if err != nil {
 			return fmt.Errorf("understanding target %q: %w", n.Name, err)
-		}
-		if o.Type == "local" && o.Attrs["mode"] == "delete" {
-			n.Allow = append(n.Allow, solver.LocalDelete)
 		}
 		n.Outputs = append(n.Outputs, o)
 	}
@@ -248,45 +128,4 @@ func oneStdout(list []coordinator.Named) error {
 		}
 	}
 	return nil
-}
-
-// value is what a field says that may be left out.
-func value(s *string) string {
-	if s == nil {
-		return ""
-	}
-	return *s
-}
-
-// pairs are NAME=VALUE by name. Null leaves a name out.
-func pairs(m map[string]*string) []string {
-	var out []string
-	for _, name := range slices.Sorted(maps.Keys(m)) {
-		if v := m[name]; v != nil {
-			out = append(out, name+"="+*v)
-		}
-	}
-	return out
-}
-
-// agents are ssh agents and keys as the flag has them, which knows no quotes.
-func agents(list buildflags.SSHKeys) []string {
-	var out []string
-	for _, s := range list {
-		entry := s.ID
-		if len(s.Paths) > 0 {
-			entry += "=" + strings.Join(s.Paths, ",")
-		}
-		out = append(out, entry)
-	}
-	return out
-}
-
-// texts are what flags would say.
-func texts[T fmt.Stringer](list []T) []string {
-	var out []string
-	for _, e := range list {
-		out = append(out, e.String())
-	}
-	return out
 }

@@ -31,7 +31,8 @@ func component(kind cdx.ComponentType, ref, name, version string, ids ...string)
 func bill(what contents) *cdx.BOM {
 	about := what.runc.label
 	bom := cdx.NewBOM()
-	mab := component(cdx.ComponentTypeApplication, purl("github.com/mab-build/mab", what.version), "mab", what.version, "Apache-2.0")
+	mab := component(cdx.ComponentTypeApplication, purl(mabPath, what.version), "mab", what.version, "Apache-2.0")
+	reader := component(cdx.ComponentTypeApplication, purl(mabPath+"/bake/module", what.version), "mab-bake", what.version, "Apache-2.0")
 	runc := component(cdx.ComponentTypeApplication, purl("github.com/opencontainers/runc", "v"+about.Version), "runc", about.Version, "Apache-2.0")
 	seccomp := component(cdx.ComponentTypeLibrary, "pkg:generic/libseccomp@"+about.Seccomp, "libseccomp", about.Seccomp, "LGPL-2.1-only")
 	seccomp.ExternalReferences = &[]cdx.ExternalReference{{
@@ -39,7 +40,7 @@ func bill(what contents) *cdx.BOM {
 		Hashes: &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: what.source.sha256}},
 	}}
 	libc := component(cdx.ComponentTypeLibrary, "pkg:generic/glibc@"+about.Libc, "glibc", about.Libc, "LGPL-2.1-or-later")
-	components := []cdx.Component{runc, seccomp, libc}
+	components := []cdx.Component{reader, runc, seccomp, libc}
 	known := map[string]bool{runc.BOMRef: true}
 	list := func(modules []*module, goVersion string, more ...string) *[]string {
 		std := strings.TrimPrefix(goVersion, "go")
@@ -59,7 +60,8 @@ func bill(what contents) *cdx.BOM {
 		return &refs
 	}
 	dependencies := []cdx.Dependency{
-		{Ref: mab.BOMRef, Dependencies: list(what.program.modules, what.program.goVersion, runc.BOMRef)},
+		{Ref: mab.BOMRef, Dependencies: list(what.program.modules, what.program.goVersion, reader.BOMRef, runc.BOMRef)},
+		{Ref: reader.BOMRef, Dependencies: list(what.reader.modules, what.reader.goVersion)},
 		{Ref: runc.BOMRef, Dependencies: list(what.runc.modules, what.runc.goVersion, seccomp.BOMRef, libc.BOMRef)},
 	}
 	bom.Metadata = &cdx.Metadata{Timestamp: what.made.Format(time.RFC3339), Component: &mab}

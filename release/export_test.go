@@ -42,6 +42,7 @@ func TwoModules() (*cdx.BOM, string) {
 	what := contents{
 		config:  config{version: "v1.2.3", made: time.Unix(0, 0).UTC()},
 		program: program{goVersion: "go1.26.8", modules: []*module{{path: "example.org/a", version: "v0.1.0"}, shared}},
+		reader:  program{goVersion: "go1.26.8", modules: []*module{shared}},
 		runc:    carried{program{goVersion: "go1.26.8", modules: []*module{shared}}, label{"1.5.2", "2.6.0", "2.36"}},
 		source:  source{file: "libseccomp-2.6.0.tar.gz", sha256: "00ff"},
 	}

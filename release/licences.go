@@ -163,7 +163,7 @@ func writeLicences(ctx context.Context, file string, what contents) error {
 	take("mab", own...)
 	take("Go's standard library "+what.program.goVersion, std...)
 	take("libseccomp "+what.runc.label.Seccomp+" and the GNU C Library", licence{file: "LICENSE", text: what.source.licence})
-	for _, m := range slices.Concat(what.program.modules, what.runc.modules) {
+	for _, m := range slices.Concat(what.program.modules, what.reader.modules, what.runc.modules) {
 		take(m.path+" "+m.version, m.licences...)
 	}
 	var out bytes.Buffer

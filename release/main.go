@@ -49,6 +49,10 @@ func release(ctx context.Context, cfg config) error {
 	if err != nil {
 		return err
 	}
+	reader, err := readReaders(filepath.Join(cfg.root, "bake", "carried"))
+	if err != nil {
+		return err
+	}
 	source, err := readSource(filepath.Join(cfg.root, "runc", "carried"), runc.label)
 	if err != nil {
 		return err
@@ -56,11 +60,12 @@ func release(ctx context.Context, cfg config) error {
 	err = errors.Join(
 		findLicences(ctx, cfg.root, program.modules),
 		findLicences(ctx, filepath.Join(cfg.root, "runc", "module"), runc.modules),
+		findLicences(ctx, filepath.Join(cfg.root, "bake", "module"), reader.modules),
 	)
 	if err != nil {
 		return err
 	}
-	what := contents{config: cfg, program: program, runc: runc, source: source}
+	what := contents{config: cfg, program: program, reader: reader, runc: runc, source: source}
 	return errors.Join(
 		os.WriteFile(filepath.Join(cfg.dist, source.file), source.content, 0o644),
 		writeBOM(filepath.Join(cfg.dist, "sbom.cdx.json"), what),
@@ -72,6 +77,7 @@ func release(ctx context.Context, cfg config) error {
 type contents struct {
 	config
 	program program
+	reader  program
 	runc    carried
 	source  source
 }

@@ -105,8 +105,10 @@ func TestBill(t *testing.T) {
 		}
 		list = append(list, line)
 	}
+	const reader, runc = "pkg:golang/github.com/mab-build/mab/bake/module@v1.2.3", "pkg:golang/github.com/opencontainers/runc@v1.5.2"
 	want := []string{
-		"pkg:golang/github.com/opencontainers/runc@v1.5.2 Apache-2.0",
+		reader + " Apache-2.0",
+		runc + " Apache-2.0",
 		"pkg:generic/libseccomp@2.6.0 LGPL-2.1-only",
 		"pkg:generic/glibc@2.36 LGPL-2.1-or-later",
 		"pkg:golang/std@1.26.8 BSD-3-Clause",
@@ -118,9 +120,10 @@ func TestBill(t *testing.T) {
 	}
 	wantDeps := []cdx.Dependency{
 		{Ref: "pkg:golang/github.com/mab-build/mab@v1.2.3", Dependencies: &[]string{
-			"pkg:golang/std@1.26.8", want[0][:strings.Index(want[0], " ")], "pkg:golang/example.org/a@v0.1.0", "pkg:golang/example.org/shared@v1.0.0",
+			"pkg:golang/std@1.26.8", reader, runc, "pkg:golang/example.org/a@v0.1.0", "pkg:golang/example.org/shared@v1.0.0",
 		}},
-		{Ref: "pkg:golang/github.com/opencontainers/runc@v1.5.2", Dependencies: &[]string{
+		{Ref: reader, Dependencies: &[]string{"pkg:golang/std@1.26.8", "pkg:golang/example.org/shared@v1.0.0"}},
+		{Ref: runc, Dependencies: &[]string{
 			"pkg:golang/std@1.26.8", "pkg:generic/libseccomp@2.6.0", "pkg:generic/glibc@2.36", "pkg:golang/example.org/shared@v1.0.0",
 		}},
 	}

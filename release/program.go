@@ -35,6 +35,9 @@ type licence struct {
 	ids  []string
 }
 
+// mabPath is mab's own module.
+const mabPath = "github.com/mab-build/mab"
+
 // program is one program, in its builds for all systems.
 type program struct {
 	goVersion string
@@ -53,6 +56,10 @@ func (p *program) add(r io.ReaderAt) error {
 	}
 	p.goVersion = info.GoVersion
 	for _, dep := range info.Deps {
+		// A module beside mab's takes mab itself from where it is.
+		if dep.Path == mabPath {
+			continue
+		}
 		if dep.Replace != nil {
 			return fmt.Errorf("%s is replaced by %s", dep.Path, dep.Replace.Path)
 		}
@@ -86,6 +93,42 @@ func readPrograms(dir string) (program, error) {
 	return all, nil
 }
 
+// readReaders reads the builds of the program that reads bake files in a directory: each is a digest, and then the program, compressed.
+func readReaders(dir string) (program, error) {
+	var all program
+	files, err := filepath.Glob(filepath.Join(dir, "*.zst"))
+	if err != nil || len(files) == 0 {
+		return all, errors.Join(err, fmt.Errorf("no readers in %q", dir))
+	}
+	for _, file := range files {
+		packed, err := os.ReadFile(file)
+		if err == nil && len(packed) < sha256.Size {
+			err = io.ErrUnexpectedEOF
+		}
+		if err == nil {
+			err = all.addPacked(packed[sha256.Size:])
+		}
+		if err != nil {
+			return all, fmt.Errorf("reading %q: %w", file, err)
+		}
+	}
+	return all, nil
+}
+
+// addPacked is add of a build that is compressed by zstd.
+func (p *program) addPacked(packed []byte) error {
+	unpack, err := zstd.NewReader(nil)
+	if err != nil {
+		return err
+	}
+	defer unpack.Close()
+	content, err := unpack.DecodeAll(packed, nil)
+	if err != nil {
+		return err
+	}
+	return p.add(bytes.NewReader(content))
+}
+
 // label is what command carry writes.
 type label struct {
 	Version string `json:"version"`
@@ -106,20 +149,12 @@ func readCarried(dir string) (carried, error) {
 	if err != nil || len(files) == 0 {
 		return all, errors.Join(err, fmt.Errorf("no runc in %q", dir))
 	}
-	unpack, err := zstd.NewReader(nil)
-	if err != nil {
-		return all, err
-	}
-	defer unpack.Close()
 	for _, file := range files {
 		packed, err := os.ReadFile(file)
 		if err != nil {
 			return all, err
 		}
-		content, err := unpack.DecodeAll(packed, nil)
-		if err == nil {
-			err = all.add(bytes.NewReader(content))
-		}
+		err = all.addPacked(packed)
 		if err != nil {
 			return all, fmt.Errorf("reading %q: %w", file, err)
 		}

@@ -107,14 +107,14 @@ func (b *bakeCommand) run(cmd *cobra.Command) error {
 	if err := b.oneAnswer(); err != nil {
 		return err
 	}
-	definition, err := bake.Read(b.query)
+	definition, err := new(bake.Reader).Read(cmd.Context(), b.query)
 	if err != nil {
 		return err
 	}
 	if b.list != "" {
 		return form.print(b.std.out, definition)
 	}
-	selection, err := definition.Select(cmd.Context())
+	selection, err := definition.Select()
 	if err != nil {
 		return err
 	}
@@ -267,10 +267,10 @@ func bakeMetadata(requests []coordinator.Named, results []*coordinator.Result) (
 }
 
 // offer offers targets and groups as arguments. Files that cannot be read offer nothing.
-func (b *bakeCommand) offer(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+func (b *bakeCommand) offer(cmd *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
 	query := b.query
 	query.Stdin = strings.NewReader("")
-	definition, err := bake.Read(query)
+	definition, err := new(bake.Reader).Read(cmd.Context(), query)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

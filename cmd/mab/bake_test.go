@@ -83,7 +83,7 @@ func definition(t *testing.T) string {
 }
 
 func TestPrintBaked(t *testing.T) {
-	d, err := bake.Read(bake.Query{Files: []string{definition(t)}})
+	d, err := new(bake.Reader).Read(t.Context(), bake.Query{Files: []string{definition(t)}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestTargetsAreOffered(t *testing.T) {
 		{"none of files that cannot be read", []string{"nowhere"}, "", nil},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, mab.OfferBaked(test.files, test.begun)); diff != "" {
+			if diff := cmp.Diff(test.want, mab.OfferBaked(t.Context(), test.files, test.begun)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})

@@ -9,6 +9,7 @@ import (
 	"io"
 
 	"github.com/sirupsen/logrus"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/mab-build/mab/bake"
@@ -98,9 +99,11 @@ func Note(w io.Writer, text string) error {
 func BakeFlags(flags *pflag.FlagSet, q *bake.Query) { bakeFlags(flags, q) }
 
 // OfferBaked is what a shell is offered as an argument of mab bake, of these files.
-func OfferBaked(files []string, begun string) []string {
+func OfferBaked(ctx context.Context, files []string, begun string) []string {
 	b := &bakeCommand{query: bake.Query{Files: files}}
-	out, _ := b.offer(nil, nil, begun)
+	cmd := &cobra.Command{}
+	cmd.SetContext(ctx)
+	out, _ := b.offer(cmd, nil, begun)
 	return out
 }
 

@@ -12,5 +12,5 @@ func TestMain(m *testing.M) {
 	if os.Getenv("MAB_SANDBOX") != "" {
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(withReader(m))
 }

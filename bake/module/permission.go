@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bake
+package main
 
 import (
 	"fmt"
@@ -15,8 +15,7 @@ import (
 	"github.com/docker/buildx/util/buildflags"
 	"github.com/docker/buildx/util/urlutil"
 
-	"github.com/mab-build/mab/coordinator"
-	"github.com/mab-build/mab/solver"
+	"github.com/mab-build/mab/bake/flat"
 )
 
 // checksVariable switches buildx's checks of paths and of ssh off.
@@ -38,8 +37,8 @@ func (w *wants) add(more wants) {
 	w.agent = w.agent || more.agent
 }
 
-// wantsOf is for a target and the request that it became.
-func wantsOf(n *coordinator.Named, t *buildx.Target) wants {
+// wantsOf is for a target and what it became.
+func wantsOf(n *flat.Target, t *buildx.Target) wants {
 	out := wants{others: n.Allow, reads: contextsRead(n)}
 	for _, c := range t.CacheFrom {
 		if c.Type == "local" {
@@ -58,9 +57,9 @@ func wantsOf(n *coordinator.Named, t *buildx.Target) wants {
 		out.reads = append(out.reads, s.Paths...)
 	}
 	out.agent = slices.ContainsFunc(n.SSH, func(entry string) bool { return !strings.Contains(entry, "=") })
-	for _, o := range n.Outputs {
-		if o.Dest != stdio {
-			out.writes = append(out.writes, o.Dest)
+	for _, o := range t.Outputs {
+		if dest := destination(o); dest != stdio {
+			out.writes = append(out.writes, dest)
 		}
 	}
 	empty := func(path string) bool { return path == "" }
@@ -69,7 +68,7 @@ func wantsOf(n *coordinator.Named, t *buildx.Target) wants {
 }
 
 // contextsRead are the contexts and the Dockerfile, as far as they are files of this machine.
-func contextsRead(n *coordinator.Named) []string {
+func contextsRead(n *flat.Target) []string {
 	var out []string
 	if local(n.Context) {
 		out = append(out, n.Context)
@@ -110,7 +109,7 @@ func local(dir string) bool {
 
 // permitted fails if something is wanted that is not granted. Source of what needs a grant:
 // https://docs.docker.com/reference/cli/docker/buildx/bake/#allow
-func (s *Selection) permitted(w *wants) error {
+func (s *selection) permitted(w *wants) error {
 	var missing []string
 	for _, name := range w.others {
 		if !s.grants(name) {
@@ -137,14 +136,14 @@ func (s *Selection) permitted(w *wants) error {
 	return fault(hint, "checking what the definition may do: it wants what was not granted: %s", strings.Join(slices.Compact(missing), ", "))
 }
 
-func (s *Selection) grants(name string) bool {
+func (s *selection) grants(name string) bool {
 	kind, device, named := strings.Cut(name, "=")
 	switch {
 	case name == string(buildx.EntitlementKeyNetworkHost):
 		return s.granted.NetworkHost
 	case name == string(buildx.EntitlementKeySecurityInsecure):
 		return s.granted.SecurityInsecure
-	case name == solver.LocalDelete:
+	case name == string(buildx.EntitlementKeyBuildxLocalDelete):
 		return s.granted.LocalOutputDelete
 	case kind != string(buildx.EntitlementKeyDevice) || s.granted.Devices == nil:
 		return false
@@ -155,7 +154,7 @@ func (s *Selection) grants(name string) bool {
 }
 
 // ungranted returns what is missing of paths and of ssh, as values of --allow.
-func (s *Selection) ungranted(w *wants) ([]string, error) {
+func (s *selection) ungranted(w *wants) ([]string, error) {
 	if text, ok := os.LookupEnv(checksVariable); ok {
 		on, err := strconv.ParseBool(text)
 		if err != nil {

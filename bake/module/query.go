@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 
-package bake
+package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,7 +17,7 @@ import (
 	"github.com/docker/buildx/util/buildflags"
 	"github.com/docker/buildx/util/urlutil"
 
-	"github.com/mab-build/mab/platforms"
+	"github.com/mab-build/mab/bake/flat"
 )
 
 // defaultTarget is the group or target that is built if none is named.
@@ -33,35 +33,12 @@ const (
 // here is buildx's prefix of a path in the current directory, where paths may be those of a remote definition.
 const here = "cwd://"
 
-// Query says which targets of which files are wanted, and what is changed in them, in the words of docker buildx bake. Flags bind to its
-// fields. The zero value is the group or target default of the files of the current directory.
-type Query struct {
-	// Files are read in this order; - is Stdin. Empty: those that BUILDX_BAKE_FILE names, else those of the default names that are there.
-	Files []string
-	// Stdin is read where a file is -.
-	Stdin io.Reader
-	// Targets are targets, groups, and patterns of both. Empty: default.
-	Targets []string
-	// Sets are PATTERN.KEY[.NAME][+]=VALUE; later ones win.
-	Sets []string
-	// Vars are NAME=VALUE of variables, before the environment.
-	Vars []string
-	// Allow grants what files may not do by themselves: fs.read=DIR, fs.write=DIR, fs=DIR, ssh, network.host, security.insecure, device[=NAME],
-	// and buildx.local.delete.
-	Allow []string
-	// Push and Load add an output to each target, as buildx has it.
-	Push, Load bool
-	// NoCache and Pull override what the files say. Nil: they say.
-	NoCache, Pull *bool
-	// Provenance and SBOM override the attestations of every target. Empty: the files say.
-	Provenance, SBOM string
-	// Call is what is done instead of building; only build, the default, is done here.
-	Call string
-}
+// query is what is asked.
+type query struct{ flat.Question }
 
 // overrides are those of Sets, and the short forms after them, in buildx's order. Push and Load are not among them: buildx's library applies
 // overrides of different keys in no order, so that --push together with --set '*.output=…' would push at times only.
-func (q *Query) overrides() []string {
+func (q *query) overrides() []string {
 	out := slices.Clone(q.Sets)
 	if q.NoCache != nil {
 		out = append(out, fmt.Sprintf("*.no-cache=%t", *q.NoCache))
@@ -78,7 +55,7 @@ func (q *Query) overrides() []string {
 }
 
 // variables reads Vars.
-func (q *Query) variables() (map[string]string, error) {
+func (q *query) variables() (map[string]string, error) {
 	out := map[string]string{}
 	for _, entry := range q.Vars {
 		name, value, ok := strings.Cut(entry, "=")
@@ -91,7 +68,7 @@ func (q *Query) variables() (map[string]string, error) {
 }
 
 // check finds what mab does not do.
-func (q *Query) check() error {
+func (q *query) check() error {
 	if len(q.Targets) > 0 && urlutil.IsRemoteURL(q.Targets[0]) {
 		repository, _, _ := strings.Cut(q.Targets[0], "#")
 		return fault("get it first: git clone "+repository+" DIR && cd DIR && mab bake",
@@ -115,7 +92,7 @@ func callable(call string) error {
 }
 
 // names are the files to read; given is false if they are those of the default names.
-func (q *Query) names() (out []string, given bool, err error) {
+func (q *query) names() (out []string, given bool, err error) {
 	out = q.Files
 	if list, ok := os.LookupEnv(filesVariable); ok && len(out) == 0 {
 		separator := os.Getenv(separatorVariable)
@@ -143,12 +120,12 @@ func (q *Query) names() (out []string, given bool, err error) {
 }
 
 // read reads the files.
-func (q *Query) read() ([]buildx.File, error) {
+func (q *query) read() ([]buildx.File, error) {
 	names, given, err := q.names()
 	if err != nil {
 		return nil, err
 	}
-	files, err := buildx.ReadLocalFiles(names, q.Stdin, nil)
+	files, err := buildx.ReadLocalFiles(names, bytes.NewReader(q.Text), nil)
 	var missing *fs.PathError
 	switch {
 	case errors.As(err, &missing):
@@ -177,6 +154,6 @@ func options() (buildx.ParseOpt, error) {
 }
 
 // builtin are the variables that every definition has.
-func builtin() map[string]string {
-	return map[string]string{"BAKE_CMD_CONTEXT": here, "BAKE_LOCAL_PLATFORM": platforms.Host().String()}
+func (q *query) builtin() map[string]string {
+	return map[string]string{"BAKE_CMD_CONTEXT": here, "BAKE_LOCAL_PLATFORM": q.Host}
 }
