@@ -5,6 +5,10 @@
 package e2e_test
 
 import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -154,6 +158,29 @@ target "many" {
 			t.Errorf("something was written: %q", out.stdout)
 		}
 	})
+}
+
+// TestBakeWithoutReader is of a mab that carries no program to read bake files, and has none beside itself.
+func TestBakeWithoutReader(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(filepath.Dir(mabBinary), "mab-bake")); err != nil {
+		t.Skip("the program under test carries what reads bake files: there is none beside it")
+	}
+	alone := filepath.Join(t.TempDir(), "mab")
+	copyFile(t, mabBinary, alone)
+	for _, args := range []string{"--print", "--list=targets"} {
+		var stderr bytes.Buffer
+		cmd := exec.CommandContext(t.Context(), alone, "bake", args)
+		cmd.Stderr = &stderr
+		var exit *exec.ExitError
+		if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+			t.Errorf("%s: %v", args, err)
+		}
+		for _, text := range []string{"mab: error: finding the program that reads bake files: this mab carries none", "mab: hint: use a released mab"} {
+			if !strings.Contains(stderr.String(), text) {
+				t.Errorf("%s: no %q in %s", args, text, stderr.Bytes())
+			}
+		}
+	}
 }
 
 // TestBakeLinks is of targets whose contexts are the results of other targets.

@@ -30,7 +30,7 @@ const six = "linux/amd64,linux/arm64,linux/arm/v7,linux/riscv64,linux/s390x,linu
 // everything reports whether a missing tool fails a test instead of skipping it.
 func everything() bool { return os.Getenv("MAB_E2E") == "all" }
 
-// mabBinary is the program under test: $MAB_BIN, else one that is built here.
+// mabBinary is the program under test: $MAB_BIN, which carries or has beside it what reads bake files, else one that is built here.
 var mabBinary string
 
 // toolDir is where tool puts what it builds.
@@ -49,11 +49,15 @@ func mainCode(m *testing.M) int {
 	mabBinary = os.Getenv("MAB_BIN")
 	if mabBinary == "" {
 		mabBinary = filepath.Join(dir, "mab")
-		build := exec.Command("go", "build", "-o", mabBinary, "../cmd/mab")
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "building mab: %v\n%s", err, out)
-			return 1
+		// The second reads bake files for the first, which finds it beside itself.
+		for program, source := range map[string]string{mabBinary: "../cmd/mab", filepath.Join(dir, "mab-bake"): "../bake/module"} {
+			build := exec.Command("go", "build", "-o", program, ".")
+			build.Dir = source
+			build.Env = append(os.Environ(), "CGO_ENABLED=0")
+			if out, err := build.CombinedOutput(); err != nil {
+				fmt.Fprintf(os.Stderr, "building %s: %v\n%s", source, err, out)
+				return 1
+			}
 		}
 	}
 	before := processes(mabBinary)

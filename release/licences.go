@@ -114,7 +114,7 @@ func (m *module) ids() []string {
 // notice begins the file of licences. Its numbers are those of introduce.
 const notice = `mab %[1]s is under the Apache License 2.0. What is in its programs, and under which licence, follows; sbom.cdx.json has the list.
 
-The programs for Linux carry runc %[2]s (Apache License 2.0), compressed, as a program of its own. It is linked statically with
+All programs carry mab-bake, which reads bake files (Apache License 2.0), compressed, as a program of its own. Those for Linux carry runc %[2]s (Apache License 2.0), compressed, as a program of its own. It is linked statically with
 
   libseccomp %[3]s       GNU Lesser General Public License 2.1; its source is beside this file: %[4]s
                          (sha256 %[5]s)
