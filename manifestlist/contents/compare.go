@@ -130,11 +130,11 @@ func members(ctx context.Context, from manifestlist.Blobs, desc ocispec.Descript
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, blob.Close()) }()
-	content, done, err := decompress(blob)
+	content, err := newStream(blob, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
+	defer content.done()
 	for in := tar.NewReader(content); ; {
 		header, err := in.Next()
 		if errors.Is(err, io.EOF) {

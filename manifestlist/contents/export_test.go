@@ -3,6 +3,7 @@
 package contents
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -54,4 +55,18 @@ func ApplyTars(layers ...io.Reader) ([]string, error) {
 func Recall(kept []byte) bool {
 	_, err := recall(kept)
 	return err == nil
+}
+
+// Gunzip undoes gzip.
+func Gunzip(in io.Reader) (out []byte, err error) {
+	for g := newGunzip(in); ; {
+		piece, err := g.next()
+		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
+			return out, nil
+		}
+		if err != nil {
+			return out, err
+		}
+		out = append(out, piece...)
+	}
 }

@@ -4,18 +4,14 @@ package contents
 
 import (
 	"archive/tar"
-	"bufio"
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path"
 	"strings"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
 	"github.com/opencontainers/go-digest"
 	ocispec "github.com/opencontainers/image-spec/specs-go/v1"
 
@@ -87,64 +83,21 @@ func readLayer(ctx context.Context, from manifestlist.Blobs, desc ocispec.Descri
 }
 
 func readCompressed(blob io.Reader, diffID digest.Digest) (*layer, digest.Digest, error) {
-	content, done, err := decompress(blob)
+	content, err := newStream(blob, diffID.Algorithm().Hash())
 	if err != nil {
 		return nil, "", err
 	}
-	defer done()
-	sum := diffID.Algorithm().Hash()
-	if diffID.Algorithm() == digest.SHA256 {
-		sum = sha256.New()
-	}
-	counted := &counter{in: io.TeeReader(content, sum)}
-	l, err := readTar(counted)
+	defer content.done()
+	l, err := readTar(content)
 	if err != nil {
 		return nil, "", err
 	}
 	// Behind the two blocks that end a tar there may be more.
-	if _, err := io.Copy(io.Discard, counted); err != nil {
+	if _, err := content.Seek(math.MaxInt64, io.SeekCurrent); err != nil {
 		return nil, "", err
 	}
-	l.bytes = counted.n
-	return l, digest.NewDigest(diffID.Algorithm(), sum), nil
-}
-
-type counter struct {
-	in io.Reader
-	n  int64
-}
-
-func (c *counter) Read(p []byte) (int, error) {
-	n, err := c.in.Read(p)
-	c.n += int64(n)
-	return n, err
-}
-
-// maxWindow bounds what a zstd layer makes a reader hold: 128 MiB is what zstd --long makes, and readers take by default.
-const maxWindow = 128 << 20
-
-// decompress tells compressions by their first bytes, as containerd does, which does not believe media types either.
-func decompress(blob io.Reader) (content io.Reader, done func(), err error) {
-	in := bufio.NewReaderSize(blob, windowSize)
-	magic, err := in.Peek(4)
-	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, nil, err
-	}
-	switch {
-	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		r, err := gzip.NewReader(in)
-		if err != nil {
-			return nil, nil, err
-		}
-		return r, func() { _ = r.Close() }, nil
-	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(magic) == 4 && magic[0]&0xf0 == 0x50 && string(magic[1:]) == "\x2a\x4d\x18":
-		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, nil, err
-		}
-		return r, r.Close, nil
-	}
-	return in, func() {}, nil
+	l.bytes = content.n
+	return l, digest.NewDigest(diffID.Algorithm(), content.sum), nil
 }
 
 // readTar reads the members of a layer. An empty stream is an empty layer.
