@@ -98,7 +98,7 @@ func (r *run) pack(ctx context.Context, c *commission, tasks []*outcome) (*parce
 		return nil, err
 	}
 	out.Descriptor, out.Images = p.index.Descriptor, p.index.Images
-	return p, nil
+	return p, r.attest(c, &p.index)
 }
 
 // write writes the files of a request: what its tasks left in parts, and the index as layouts.
@@ -144,9 +144,11 @@ func (r *run) push(ctx context.Context, p *parcel) error {
 	if d.staging != "" {
 		rest = several{manifestlist.BlobDir(d.staging), registry.Repository(d.refs[0])}
 	}
-	if p.result.Referrer, err = r.pushAttested(ctx, registry, p, rest); err != nil {
+	referrer, err := r.pushAttested(ctx, registry, p, rest)
+	if err != nil {
 		return err
 	}
+	p.result.Referrer = cmp.Or(referrer, p.result.Referrer)
 	p.result.Refs = d.refs
 	return nil
 }
@@ -166,6 +168,7 @@ func (r *run) load(ctx context.Context, p *parcel, l layout) (id digest.Digest, 
 		return "", nil
 	}
 	index, from := p.index, manifestlist.BlobDir(p.of.delivery.staging)
+	index.Referrer = nil
 	if !l.engine.HoldsIndexes() {
 		if index, err = withoutAttestations(p.of.request.Platforms, index); err != nil {
 			return "", err
@@ -184,6 +187,11 @@ func (r *run) layout(ctx context.Context, p *parcel, l layout) error {
 		return nil
 	}
 	index, from := p.index, manifestlist.BlobDir(p.of.delivery.staging)
+	if !l.Referrers {
+		index.Referrer = nil
+	} else if index.Referrer != nil {
+		p.result.Referrer = index.Referrer.Descriptor.Digest
+	}
 	if l.Directory {
 		return manifestlist.WriteLayout(ctx, index, from, manifestlist.LayoutConfig{Dir: l.Dest, Names: l.names, Link: true})
 	}

@@ -293,6 +293,17 @@ func (d *delivery) commit() error {
 // delivers reports whether something is to be merged and written.
 func (d *delivery) delivers() bool { return len(d.refs) > 0 || len(d.layouts) > 0 }
 
+// attested are the names that the index's own provenance tells; nil: nobody gets it.
+func (d *delivery) attested() []manifestlist.Reference {
+	names := slices.Clone(d.refs)
+	for _, l := range d.layouts {
+		if l.Referrers {
+			names = appendNew(append([]manifestlist.Reference{}, names...), l.names)
+		}
+	}
+	return names
+}
+
 // repeatable reports whether a solve may write again what it has written in part.
 func (d *delivery) repeatable() bool {
 	return !slices.ContainsFunc(d.exports, func(e solver.Export) bool { return e.Tar != nil })

@@ -30,6 +30,8 @@ type Output struct {
 	Dest string
 	// Directory makes an oci or docker output a directory instead of a tar.
 	Directory bool
+	// Referrers puts the index's own provenance into an oci output, whose index.json has more than one entry then.
+	Referrers bool
 	// Attrs are the remaining settings, which go to the solver as they are.
 	Attrs map[string]string
 }
@@ -85,7 +87,23 @@ func (o *Output) check() error {
 	default:
 		return fmt.Errorf("there is no type %q", o.Type)
 	}
+	if err := o.checkReferrers(); err != nil {
+		return err
+	}
 	return o.checkTar()
+}
+
+// checkReferrers reads the setting referrers, which is mab's own.
+func (o *Output) checkReferrers() (err error) {
+	value, given := o.Attrs["referrers"]
+	if !given {
+		return nil
+	}
+	delete(o.Attrs, "referrers")
+	if o.Referrers, err = strconv.ParseBool(value); err != nil || o.Type != outputOCI {
+		return fmt.Errorf("referrers=%s does not go with type=%s", value, o.Type)
+	}
+	return nil
 }
 
 func (o *Output) checkDest() error {

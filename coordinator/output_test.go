@@ -44,6 +44,7 @@ func TestParseOutput(t *testing.T) {
 		{"a layout in a tar", "type=oci,dest=app.tar", coordinator.Output{Type: "oci", Dest: "app.tar", Attrs: attrs{}}, ""},
 		{"said twice", "type=oci,dest=app.tar,tar=true", coordinator.Output{Type: "oci", Dest: "app.tar", Attrs: attrs{}}, ""},
 		{"a layout in a directory", "type=oci,tar=false,dest=app", coordinator.Output{Type: "oci", Dest: "app", Directory: true, Attrs: attrs{}}, ""},
+		{"a layout with referrers", "type=oci,dest=a.tar,referrers=true", coordinator.Output{Type: "oci", Dest: "a.tar", Referrers: true, Attrs: attrs{}}, ""},
 		{"a layout on standard output", "type=oci,dest=-", coordinator.Output{Type: "oci", Dest: "-", Attrs: attrs{}}, ""},
 		{"an archive for docker load", "type=docker,dest=app.tar", coordinator.Output{Type: "docker", Dest: "app.tar", Attrs: attrs{}}, ""},
 		{"files in a directory", "type=local,dest=out", coordinator.Output{Type: "local", Dest: "out", Attrs: attrs{}}, ""},
@@ -69,6 +70,7 @@ func TestParseOutput(t *testing.T) {
 		{"a layout's directory on standard output", "type=oci,tar=false,dest=-", coordinator.Output{}, "a directory cannot be written to standard output"},
 		{"a directory for docker load", "type=docker,tar=false,dest=a", coordinator.Output{}, "type=docker is always an archive"},
 		{"a setting that the type does not have", "type=local,tar=false,dest=a", coordinator.Output{}, "tar=false does not go with type=local"},
+		{"referrers of files", "type=local,dest=a,referrers=true", coordinator.Output{}, "referrers=true does not go with type=local"},
 		{"neither true nor false", "type=oci,tar=maybe,dest=a", coordinator.Output{}, "tar=maybe does not go with type=oci"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {

@@ -92,24 +92,22 @@ func (r *run) indexProvenance(of *commission, index manifestlist.Index, mode str
 	return out
 }
 
-// attest gives an index that is to be pushed its own provenance, if provenance is wanted, and it is an index.
+// attest gives an index that is to be pushed, or written where it is asked for, its own provenance, if provenance is wanted, and it is an index.
 func (r *run) attest(of *commission, index *manifestlist.Index) (err error) {
 	mode := of.request.ProvenanceMode()
 	attested := slices.ContainsFunc(index.Images, func(i manifestlist.Image) bool { return len(i.Attestations) > 0 })
 	// Where images have none, whoever built them was told not to make any, in whatever way.
-	if mode == "" || !attested {
+	names := of.delivery.attested()
+	if mode == "" || !attested || names == nil {
 		return nil
 	}
-	index.Referrer, err = manifestlist.NewReferrer(*index, of.delivery.refs, slsaPredicate, r.indexProvenance(of, *index, mode))
+	index.Referrer, err = manifestlist.NewReferrer(*index, names, slsaPredicate, r.indexProvenance(of, *index, mode))
 	return err
 }
 
 // pushAttested pushes an index, and returns the digest of its provenance. That a registry does not take that is told, and is no failure: not
 // all take artifacts.
 func (r *run) pushAttested(ctx context.Context, registry *manifestlist.Client, p *parcel, from manifestlist.Blobs) (digest.Digest, error) {
-	if err := r.attest(p.of, &p.index); err != nil {
-		return "", err
-	}
 	_, err := registry.Push(ctx, p.index, p.of.delivery.refs, from)
 	var refused *manifestlist.ReferrerError
 	if errors.As(err, &refused) {

@@ -28,7 +28,7 @@ type Result struct {
 	Checked *contents.Report
 	// Loaded is the ID of the image in the engine that it was loaded into, which is not always its digest. Empty: into none.
 	Loaded digest.Digest
-	// Referrer is the digest of the artifact in the registry that has the index's own provenance. Empty: there is none.
+	// Referrer is the digest of the artifact in the registry, or in a layout that is to have it, that has the index's own provenance. Empty: there is none.
 	Referrer digest.Digest
 	// Plan is that of all requests.
 	Plan *Plan

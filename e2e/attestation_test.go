@@ -11,6 +11,7 @@ import (
 	"maps"
 	"net/http/httptest"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -235,6 +236,65 @@ func TestAccounts(t *testing.T) {
 			t.Errorf("tags (-want +got):\n%s", diff)
 		}
 	})
+}
+
+// TestLayoutReferrers: a layout has the index's own provenance where that is asked for. Why not always: skopeo refuses two entries without
+// a tag. With the tag it copies the index.
+func TestLayoutReferrers(t *testing.T) {
+	need(t, "skopeo")
+	l := newLab(t)
+	dir := l.contextOn(map[string]string{"Dockerfile": "FROM BASE\n"})
+	build := func(output string) string {
+		return strings.TrimSpace(l.must("build", "-q", "--platform", strings.Join(twoPlatforms(), ","), "-t", "example.com/app:1", "-o", output, "--metadata-file", "m.json", dir))
+	}
+	copied := func(source, dest string) error {
+		cmd := exec.CommandContext(t.Context(), "skopeo", "--insecure-policy", "copy", "--all", "--quiet", source, "oci:"+dest+":1")
+		cmd.Dir = l.dir
+		return cmd.Run()
+	}
+	pinned := build("type=oci,tar=false,dest=plain")
+	if err := copied("oci:plain", "copy"); err != nil {
+		t.Errorf("without it: %v", err)
+	}
+	if got := build("type=oci,tar=false,dest=told,referrers=true"); got != pinned {
+		t.Errorf("the image is %s with it, and %s without", got, pinned)
+	}
+	build("type=oci,dest=told.tar,referrers=true")
+	path, err := layout.FromPath(filepath.Join(l.dir, "told"))
+	sound(t, err)
+	all, err := path.ImageIndex()
+	sound(t, err)
+	entries := indexManifest(t, all).Manifests
+	if len(entries) != 2 || entries[0].Digest.String() != pinned || entries[1].ArtifactType != "application/vnd.in-toto+json" {
+		t.Fatalf("entries: %+v", entries)
+	}
+	artifact, err := path.Image(entries[1].Digest)
+	sound(t, err)
+	manifest, err := artifact.Manifest()
+	sound(t, err)
+	layers, err := artifact.Layers()
+	sound(t, err)
+	text, err := layers[0].Compressed()
+	sound(t, err)
+	raw, err := io.ReadAll(text)
+	sound(t, err)
+	own := decode[attested](t, string(raw))
+	if manifest.Subject.Digest.String() != pinned || "sha256:"+own.Subject[0].Digest["sha256"] != pinned || len(own.Predicate.RunDetails.Metadata.Platforms) != 2 {
+		t.Errorf("%s is about %s: %+v", entries[1].Digest, manifest.Subject.Digest, own)
+	}
+	if told := decode[map[string]any](t, read(t, filepath.Join(l.dir, "m.json")))["mab.provenance.digest"]; told != entries[1].Digest.String() {
+		t.Errorf("the metadata file names %v", told)
+	}
+	for _, source := range []string{"oci:told", "oci-archive:told.tar"} {
+		if copied(source, "refused") == nil {
+			t.Errorf("skopeo takes %s without a tag: referrers need not be asked for any more", source)
+		}
+		if err := copied(source+":1", "copy-"+strings.ReplaceAll(source, ":", "-")); err != nil {
+			t.Errorf("skopeo, %s:1: %v", source, err)
+		}
+	}
+	l.must("index", "verify", "./told")
+	l.must("index", "verify", "./told.tar")
 }
 
 // TestMetadataKeys: --metadata-file has buildx's keys, and mab's own about nodes and strategies.

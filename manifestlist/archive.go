@@ -31,7 +31,8 @@ type ArchiveConfig struct {
 }
 
 // WriteArchive writes idx and all it reaches as a tar: an OCI image layout, with cfg.Docker one that docker can load. The
-// same idx and names give the same bytes: entries are sorted, and carry neither times nor owners. Every blob is verified.
+// same idx and names give the same bytes: entries are sorted, and carry neither times nor owners. Every blob is verified. The
+// Referrer of idx, if it has one, is in index.json behind the names.
 func WriteArchive(ctx context.Context, idx Index, from Blobs, cfg ArchiveConfig) error {
 	where := "a stream"
 	if cfg.Writer == nil {
@@ -52,6 +53,7 @@ func writeArchive(ctx context.Context, idx Index, from Blobs, cfg ArchiveConfig)
 	if err != nil {
 		return err
 	}
+	all.refer(idx.Referrer)
 	entries, err := archiveEntries(idx, all, cfg)
 	if err != nil {
 		return err
@@ -76,7 +78,7 @@ func fileEntry(name string, mode int64, raw []byte) tarEntry {
 
 // archiveEntries lists the archive in its order. Names and modes are those of containerd's exporter, which BuildKit uses.
 func archiveEntries(idx Index, all contents, cfg ArchiveConfig) ([]tarEntry, error) {
-	index, err := layoutIndex(ocispec.Index{}, named(idx.Descriptor, cfg.Names, nil))
+	index, err := layoutIndex(ocispec.Index{}, withReferrer(named(idx.Descriptor, cfg.Names, nil), idx.Referrer))
 	if err != nil {
 		return nil, err
 	}

@@ -31,7 +31,7 @@ type LayoutConfig struct {
 
 // WriteLayout writes idx and all it reaches as an OCI image layout. A directory that does not exist appears as a whole or not
 // at all. To one that exists blobs are added; its index.json is replaced last, in one step, and keeps the entries of other
-// names. Unreferenced blobs of replaced entries stay. Whatever goes wrong, ctx's end included, what was there before is
+// names. The Referrer of idx, if it has one, gets an entry without a name behind the others. Unreferenced blobs of replaced entries stay. Whatever goes wrong, ctx's end included, what was there before is
 // there afterwards, and nothing else. Two mabs that write to one directory wait for each other; BuildKit's clients, which
 // take the same lock, are kept out.
 func WriteLayout(ctx context.Context, idx Index, from Blobs, cfg LayoutConfig) error {
@@ -46,7 +46,8 @@ func writeLayout(ctx context.Context, idx Index, from Blobs, cfg LayoutConfig) e
 	if err != nil {
 		return err
 	}
-	w := &layoutWriter{from: from, all: all, entries: named(idx.Descriptor, cfg.Names, map[string]string{ocispec.AnnotationRefName: "latest"})}
+	all.refer(idx.Referrer)
+	w := &layoutWriter{from: from, all: all, referrer: idx.Referrer, entries: named(idx.Descriptor, cfg.Names, map[string]string{ocispec.AnnotationRefName: "latest"})}
 	if cfg.Link {
 		w.links, _ = from.(BlobDir)
 	}
@@ -68,7 +69,9 @@ type layoutWriter struct {
 	links   BlobDir // "" copies
 	all     contents
 	entries []ocispec.Descriptor
-	made    []string // files to take away again on failure
+	// referrer gets an entry, too; nil: there is none.
+	referrer *Referrer
+	made     []string // files to take away again on failure
 }
 
 // create writes a directory that does not exist yet.
@@ -161,7 +164,7 @@ func (w *layoutWriter) fill(ctx context.Context, dir string, old ocispec.Index) 
 			return err
 		}
 	}
-	raw, err := layoutIndex(old, replaceEntries(old.Manifests, w.entries))
+	raw, err := layoutIndex(old, withReferrer(replaceEntries(old.Manifests, w.entries), w.referrer))
 	if err != nil {
 		return err
 	}

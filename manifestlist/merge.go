@@ -41,7 +41,7 @@ type Index struct {
 	Raw []byte
 	// Images are in the order asked for.
 	Images []Image
-	// Referrer is what Push tells of it beside it. Nil: nothing.
+	// Referrer is what Push, WriteLayout and WriteArchive tell of it beside it. Nil: nothing.
 	Referrer *Referrer
 }
 

@@ -3,10 +3,12 @@
 package manifestlist
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/opencontainers/go-digest"
@@ -88,6 +90,26 @@ func NewReferrer(idx Index, names []Reference, predicateType string, predicate a
 		},
 		Raw: raw, Statement: text, subject: subject.Digest, blobs: []ocispec.Descriptor{ocispec.DescriptorEmptyJSON, withText},
 	}, nil
+}
+
+// refer adds what a referrer has.
+func (c *contents) refer(r *Referrer) {
+	if r != nil {
+		c.manifests = append(c.manifests, document{r.Descriptor, r.Raw})
+		c.blobs = append(c.blobs, r.blobs...)
+	}
+}
+
+// withReferrer adds a referrer to the entries of an index.json: as oras does it, for it is found by its subject, without a name.
+func withReferrer(entries []ocispec.Descriptor, r *Referrer) []ocispec.Descriptor {
+	if r != nil && !(referrerList{ocispec.Index{Manifests: entries}}).has(r.Descriptor.Digest) {
+		entries = append(entries, r.Descriptor)
+	}
+	// Who takes the first entry means an image.
+	slices.SortStableFunc(entries, func(a, b ocispec.Descriptor) int {
+		return cmp.Compare(min(1, len(a.ArtifactType)), min(1, len(b.ArtifactType)))
+	})
+	return entries
 }
 
 // packageURL is the name of an image as BuildKit's attestations have it, but for the platform

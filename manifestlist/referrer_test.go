@@ -8,6 +8,9 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -180,5 +183,47 @@ func TestPushReferrerRefused(t *testing.T) {
 			}
 			resolves(t, r, "app", "v1", want)
 		})
+	}
+}
+
+// TestReferrerInLayout: a layout has the referrer as an entry without a name, and the image is still found without one.
+func TestReferrerInLayout(t *testing.T) {
+	s := newStage(t)
+	idx := told(t, s.merged(true, "linux/arm64", "linux/amd64"), "so", names(t, "me/app:v1")...)
+	dir, file := filepath.Join(t.TempDir(), "dir"), filepath.Join(t.TempDir(), "file.tar")
+	for range 2 { // again is the same
+		must(t, manifestlist.WriteLayout(t.Context(), idx, s.dir, manifestlist.LayoutConfig{Dir: dir, Names: names(t, "me/app:v1")}))
+		must(t, manifestlist.WriteArchive(t.Context(), idx, s.dir, manifestlist.ArchiveConfig{File: file, Names: names(t, "me/app:v1")}))
+	}
+	must(t, os.Mkdir(dir+".tar", 0o755))
+	if out, err := exec.Command("tar", "-xf", file, "-C", dir+".tar").CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v", out, err)
+	}
+	for _, path := range []string{dir, dir + ".tar"} {
+		files := tree(t, path)
+		var index ocispec.Index
+		must(t, json.Unmarshal([]byte(files["index.json"]), &index))
+		var got []string
+		for _, d := range index.Manifests {
+			got = append(got, d.Digest.String()+" "+d.ArtifactType+" "+d.Annotations[ocispec.AnnotationRefName])
+		}
+		if diff := cmp.Diff([]string{idx.Descriptor.Digest.String() + "  v1", idx.Referrer.Descriptor.Digest.String() + " " + manifestlist.InTotoType + " "}, got); diff != "" {
+			t.Errorf("%s (-want +got)\n%s", path, diff)
+		}
+		var artifact ocispec.Manifest
+		must(t, json.Unmarshal([]byte(files["blobs/sha256/"+idx.Referrer.Descriptor.Digest.Encoded()]), &artifact))
+		if artifact.Subject.Digest != idx.Descriptor.Digest || files["blobs/sha256/"+artifact.Layers[0].Digest.Encoded()] != string(idx.Referrer.Statement) ||
+			files["blobs/sha256/"+artifact.Config.Digest.Encoded()] != "{}" {
+			t.Errorf("%s: %+v", path, artifact)
+		}
+	}
+	client, err := manifestlist.New(manifestlist.Config{})
+	must(t, err)
+	defer client.Close()
+	for _, source := range []string{dir, file} {
+		desc, _, err := client.Fetch(t.Context(), source)
+		if err != nil || desc.Digest != idx.Descriptor.Digest {
+			t.Errorf("%s: %s, %v", source, desc.Digest, err)
+		}
 	}
 }

@@ -174,6 +174,9 @@ func choose(entries []ocispec.Descriptor, tag string, dgst digest.Digest) (ocisp
 	var names []string
 	var matches []ocispec.Descriptor
 	for _, d := range entries {
+		if d.ArtifactType != "" && tag == "" && dgst == "" {
+			continue // it is no image, but told of one
+		}
 		ref, full := d.Annotations[ocispec.AnnotationRefName], d.Annotations[containerdName]
 		if name := cmp.Or(full, ref, d.Digest.String()); !slices.Contains(names, name) {
 			names = append(names, name)
