@@ -63,6 +63,11 @@ func (a *archive) commit() error {
 	if err == nil {
 		err = os.Rename(temp.Name(), a.dest)
 	}
+	// The name, too, is to survive a power cut. Not all systems and file systems can be asked for that.
+	if dir, openErr := os.Open(filepath.Dir(a.dest)); err == nil && openErr == nil {
+		_ = dir.Sync()
+		_ = dir.Close()
+	}
 	if err != nil {
 		return fmt.Errorf("writing %q: %w", a.dest, errors.Join(err, os.Remove(temp.Name())))
 	}

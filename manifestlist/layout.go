@@ -12,6 +12,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -141,7 +142,7 @@ func readLayoutIndex(dir string) (ocispec.Index, error) {
 	return index, nil
 }
 
-// fill writes blobs, then oci-layout, then index.json.
+// fill writes blobs, then oci-layout, then index.json; what comes later is on the disk later.
 func (w *layoutWriter) fill(ctx context.Context, dir string, old ocispec.Index) error {
 	for _, desc := range w.all.blobs {
 		if err := w.place(ctx, dir, desc); err != nil {
@@ -155,6 +156,11 @@ func (w *layoutWriter) fill(ctx context.Context, dir string, old ocispec.Index) 
 			return err
 		}
 	}
+	// Blobs that are linked were synced by whoever wrote them, but not their names.
+	for _, algorithm := range w.algorithms() {
+		syncDir(filepath.Join(dir, ocispec.ImageBlobsDir, algorithm))
+	}
+	syncDir(filepath.Join(dir, ocispec.ImageBlobsDir))
 	layout := filepath.Join(dir, ocispec.ImageLayoutFile)
 	if there, err := exists(layout); err != nil {
 		return err
@@ -172,6 +178,16 @@ func (w *layoutWriter) fill(ctx context.Context, dir string, old ocispec.Index) 
 		return err
 	}
 	return writeBytes(filepath.Join(dir, ocispec.ImageIndexFile), raw)
+}
+
+// algorithms are those of the digests that were made.
+func (w *layoutWriter) algorithms() (out []string) {
+	for _, path := range w.made {
+		if name := filepath.Base(filepath.Dir(path)); !slices.Contains(out, name) {
+			out = append(out, name)
+		}
+	}
+	return out
 }
 
 func writeBytes(path string, raw []byte) error {
