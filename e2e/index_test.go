@@ -5,10 +5,12 @@
 package e2e_test
 
 import (
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -205,4 +207,39 @@ func TestIndex(t *testing.T) {
 		}
 		wantPlain(t, pull(t, repo+":noted"), all)
 	})
+}
+
+// TestIndexCopyShown: what is copied from registry to registry is shown in bytes, and goes on where a connection breaks. Nothing is shown where
+// nothing is copied.
+func TestIndexCopyShown(t *testing.T) {
+	l := newLab(t)
+	from := newBadRegistry(t)
+	base := from.base(1 << 20)
+	var mu sync.Mutex
+	var ranges []string
+	broken := from.onLayer(func(w http.ResponseWriter, r *http.Request) {
+		from.altered(w, r, func(_ http.Header, body []byte) []byte { return body[:400_000] }) // of as many as the header says
+	})
+	from.spoiled(func(w http.ResponseWriter, r *http.Request) bool {
+		asked := r.Header.Get("Range")
+		if asked == "" {
+			return broken(w, r)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		ranges = append(ranges, asked)
+		return false
+	})
+	args := []string{"index", "create", "--progress", "plain", "-t", registry(t) + "/index/shown:1", base}
+	out := l.mab(args...)
+	if out.code != 0 || !strings.Contains(out.stderr, "[mab] copying layers to "+registry(t)+"/index/shown") || !strings.Contains(out.stderr, "1.05MB / 1.05MB") {
+		t.Errorf("exit code %d, on standard error:\n%s", out.code, out.stderr)
+	}
+	if len(ranges) != 1 || !strings.HasPrefix(ranges[0], "bytes=400000-") {
+		t.Errorf("ranges %q", ranges)
+	}
+	sound(t, validate.Index(pull(t, registry(t)+"/index/shown:1")))
+	if out := l.mab(args...); out.code != 0 || out.stderr != "" {
+		t.Errorf("a second time: exit code %d, on standard error:\n%s", out.code, out.stderr)
+	}
 }

@@ -61,6 +61,9 @@ func (o *Origins) add(dgst digest.Digest, place Blobs) {
 
 // repository returns the repository that has a blob, if it is in one.
 func repository(from Blobs, dgst digest.Digest) (Reference, bool) {
+	if w, ok := from.(*watched); ok {
+		from = w.Blobs
+	}
 	if origins, ok := from.(*Origins); ok {
 		from = origins.at[dgst]
 	}

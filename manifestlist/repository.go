@@ -26,7 +26,8 @@ func (c *Client) Repository(ref Reference) *Repository { return &Repository{c, r
 // String returns the registry's host, for messages.
 func (r *Repository) String() string { return r.ref.Registry }
 
-// Open reads from the registry. Manifests and configs are read at once, again if the connection breaks; layers are streamed.
+// Open reads from the registry. Manifests and configs are read at once, again if the connection breaks; layers are streamed,
+// and asked for from where they broke off.
 // Errors name the repository and the digest, and have a Hint where there is one.
 func (r *Repository) Open(ctx context.Context, desc ocispec.Descriptor) (io.ReadCloser, error) {
 	ref := r.ref
@@ -66,7 +67,7 @@ func (s *session) blob(ctx context.Context, desc ocispec.Descriptor) (io.ReadClo
 		return nil, err
 	}
 	if desc.Size > smallBlob {
-		return resp.Body, nil
+		return &resumed{ctx: ctx, s: s, desc: desc, body: resp.Body}, nil
 	}
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, smallBlob+1))

@@ -7,11 +7,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/pflag"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/mab-build/mab/coordinator"
 	"github.com/mab-build/mab/manifestlist"
+	"github.com/mab-build/mab/solver"
 )
 
 // indexWriter is what the commands that write an index share.
@@ -20,6 +23,7 @@ type indexWriter struct {
 	tags, annotations []string
 	outputs           outputList
 	metadataFile      string
+	progress          string
 	dryRun, insecure  bool
 }
 
@@ -27,6 +31,7 @@ func (w *indexWriter) flags(flags *pflag.FlagSet) {
 	flags.StringArrayVar(&w.annotations, "annotation", nil, "`LEVEL:NAME=VALUE` of an annotation; LEVEL is index, or manifest-descriptor[PLATFORM] (repeatable)")
 	flags.VarP(&w.outputs, "output", "o", "write to `type=oci,dest=FILE`, or type=oci,tar=false,dest=DIR, instead of a registry; -t are the names in it then")
 	flags.StringVar(&w.metadataFile, "metadata-file", "", "write what is known about the result to this `FILE`, as JSON")
+	flags.StringVar(&w.progress, "progress", env("BUILDKIT_PROGRESS", "auto"), "how the sending of layers is shown: auto, plain, tty, rawjson, quiet")
 	flags.BoolVar(&w.dryRun, "dry-run", false, "print the index instead of writing it")
 	flags.BoolVar(&w.insecure, "insecure-registry", false, "read and write by plain HTTP, or with an unknown certificate")
 }
@@ -83,22 +88,31 @@ func (w *indexWriter) write(ctx context.Context, registry *manifestlist.Client, 
 		_, err := w.std.out.Write(idx.Raw)
 		return err
 	}
-	line := idx.Descriptor.Digest.String()
-	var err error
-	switch o := to.output; {
-	case o == nil:
-		_, err = registry.PushOver(ctx, idx, to.refs, from, to.was)
+	display, err := solver.NewDisplay(w.std.err, w.progress)
+	if err != nil {
+		return err
+	}
+	line, where := idx.Descriptor.Digest.String(), ""
+	if o := to.output; o == nil {
 		ref := to.refs[0]
 		ref.Tag, ref.Digest = "", idx.Descriptor.Digest
-		line = ref.Familiar()
-	case o.Directory:
-		err = manifestlist.WriteLayout(ctx, idx, from, manifestlist.LayoutConfig{Dir: o.Dest, Names: to.refs})
-	case o.Dest == "-":
+		line, where = ref.Familiar(), "to "+ref.Name()
+	} else if o.Dest == "-" {
 		line = ""
-		err = manifestlist.WriteArchive(ctx, idx, from, manifestlist.ArchiveConfig{Writer: w.std.out, Names: to.refs})
-	default:
-		err = manifestlist.WriteArchive(ctx, idx, from, manifestlist.ArchiveConfig{File: o.Dest, Names: to.refs})
 	}
+	err = shown(ctx, display, "copying layers "+where, from, func(ctx context.Context, from manifestlist.Blobs) error {
+		switch o := to.output; {
+		case o == nil:
+			_, err := registry.PushOver(ctx, idx, to.refs, from, to.was)
+			return err
+		case o.Directory:
+			return manifestlist.WriteLayout(ctx, idx, from, manifestlist.LayoutConfig{Dir: o.Dest, Names: to.refs})
+		case o.Dest == "-":
+			return manifestlist.WriteArchive(ctx, idx, from, manifestlist.ArchiveConfig{Writer: w.std.out, Names: to.refs})
+		default:
+			return manifestlist.WriteArchive(ctx, idx, from, manifestlist.ArchiveConfig{File: o.Dest, Names: to.refs})
+		}
+	})
 	if err != nil {
 		return asDamage(err)
 	}
@@ -109,6 +123,31 @@ func (w *indexWriter) write(ctx context.Context, registry *manifestlist.Client, 
 		_, _ = fmt.Fprintln(w.std.out, line)
 	}
 	return nil
+}
+
+// shown has display show how much of each layer is copied, from the first that is: mostly there is nothing to copy.
+func shown(ctx context.Context, display *solver.Display, name string, from manifestlist.Blobs, do func(context.Context, manifestlist.Blobs) error) error {
+	type report struct {
+		id          string
+		done, total int64
+	}
+	reports := make(chan report)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(reports)
+		return do(ctx, manifestlist.Watch(from, func(id string, done, total int64) { reports <- report{id, done, total} }))
+	})
+	first, some := <-reports
+	if !some {
+		return g.Wait()
+	}
+	return display.Show(ctx, strings.TrimSpace(name), func(_ context.Context, tell solver.Progress) error {
+		tell(first.id, first.done, first.total)
+		for r := range reports {
+			tell(r.id, r.done, r.total)
+		}
+		return g.Wait()
+	})
 }
 
 // metadata writes --metadata-file with the keys of docker buildx.
