@@ -36,47 +36,44 @@ type codes struct {
 	lengths   [320]uint8
 }
 
-// The symbols, each as an entry without its code. Source: RFC 1951, 3.2.5 and 3.2.7.
+// lengthSymbols are those from 257 on, and distanceSymbols all for distances, each as an entry without its code: the least, and how many extra
+// bits are added to it. Source: RFC 1951, 3.2.5. sizeOrder is that of 3.2.7.
 var (
-	literalSymbols  = literalTable()
-	distanceSymbols = distanceTable()
-	sizeSymbols     = sizeTable()
-	sizeOrder       = [...]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
+	lengthSymbols = [...]uint32{
+		3 << 16, 4 << 16, 5 << 16, 6 << 16, 7 << 16, 8 << 16, 9 << 16, 10 << 16,
+		11<<16 | 1, 13<<16 | 1, 15<<16 | 1, 17<<16 | 1, 19<<16 | 2, 23<<16 | 2, 27<<16 | 2, 31<<16 | 2,
+		35<<16 | 3, 43<<16 | 3, 51<<16 | 3, 59<<16 | 3, 67<<16 | 4, 83<<16 | 4, 99<<16 | 4, 115<<16 | 4,
+		131<<16 | 5, 163<<16 | 5, 195<<16 | 5, 227<<16 | 5, 258 << 16,
+	}
+	distanceSymbols = [...]uint32{
+		1 << 16, 2 << 16, 3 << 16, 4 << 16, 5<<16 | 1, 7<<16 | 1, 9<<16 | 2, 13<<16 | 2,
+		17<<16 | 3, 25<<16 | 3, 33<<16 | 4, 49<<16 | 4, 65<<16 | 5, 97<<16 | 5, 129<<16 | 6, 193<<16 | 6,
+		257<<16 | 7, 385<<16 | 7, 513<<16 | 8, 769<<16 | 8, 1025<<16 | 9, 1537<<16 | 9, 2049<<16 | 10, 3073<<16 | 10,
+		4097<<16 | 11, 6145<<16 | 11, 8193<<16 | 12, 12289<<16 | 12, 16385<<16 | 13, 24577<<16 | 13,
+	}
+	sizeOrder = [...]uint8{16, 17, 18, 0, 8, 7, 9, 6, 10, 5, 11, 4, 12, 3, 13, 2, 14, 1, 15}
 )
 
-func literalTable() (t [288]uint32) {
-	for i := range 256 {
-		t[i] = isLiteral | uint32(i)<<16
+func literalSymbol(i int) uint32 {
+	switch {
+	case i < 256:
+		return isLiteral | uint32(i)<<16
+	case i == 256:
+		return isOther | isEnd
+	case i-257 < len(lengthSymbols):
+		return lengthSymbols[i-257]
 	}
-	t[256] = isOther | isEnd
-	base := uint32(3)
-	for i := range uint32(28) {
-		extra := max(1, i/4) - 1
-		t[257+i] = base<<16 | extra
-		base += 1 << extra
-	}
-	t[285] = 258 << 16
-	t[286], t[287] = isOther, isOther
-	return t
+	return isOther
 }
 
-func distanceTable() (t [32]uint32) {
-	base := uint32(1)
-	for i := range uint32(mostDistances) {
-		extra := max(1, i/2) - 1
-		t[i] = base<<16 | extra
-		base += 1 << extra
+func distanceSymbol(i int) uint32 {
+	if i < len(distanceSymbols) {
+		return distanceSymbols[i]
 	}
-	t[30], t[31] = isOther, isOther
-	return t
+	return isOther
 }
 
-func sizeTable() (t [19]uint32) {
-	for i := range t {
-		t[i] = uint32(i) << 16
-	}
-	return t
-}
+func sizeSymbol(i int) uint32 { return uint32(i) << 16 }
 
 func (c *codes) fixed() {
 	if c.isFixed {
@@ -92,11 +89,11 @@ func (c *codes) fixed() {
 			c.lengths[i] = 7
 		}
 	}
-	fillTable(c.literals[:], literalBits, c.lengths[:288], literalSymbols[:])
+	fillTable(c.literals[:], literalBits, c.lengths[:288], literalSymbol)
 	for i := range 32 {
 		c.lengths[i] = 5
 	}
-	fillTable(c.distances[:], distanceBits, c.lengths[:32], distanceSymbols[:])
+	fillTable(c.distances[:], distanceBits, c.lengths[:32], distanceSymbol)
 	c.isFixed = true
 }
 
@@ -120,15 +117,15 @@ func (z *inflater) readCodes() error {
 		}
 		c.lengths[i] = uint8(size)
 	}
-	if !fillTable(c.sizes[:], sizeBits, c.lengths[:len(sizeOrder)], sizeSymbols[:]) {
+	if !fillTable(c.sizes[:], sizeBits, c.lengths[:len(sizeOrder)], sizeSymbol) {
 		return errCorrupt
 	}
 	lengths := c.lengths[:literals+distances]
 	if err := z.readLengths(lengths); err != nil {
 		return err
 	}
-	if !fillTable(c.literals[:], literalBits, lengths[:literals], literalSymbols[:]) ||
-		!fillTable(c.distances[:], distanceBits, lengths[literals:], distanceSymbols[:]) {
+	if !fillTable(c.literals[:], literalBits, lengths[:literals], literalSymbol) ||
+		!fillTable(c.distances[:], distanceBits, lengths[literals:], distanceSymbol) {
 		return errCorrupt
 	}
 	return nil
@@ -198,8 +195,9 @@ func firstCodes(lengths []uint8) (next [longestCode + 1]int, longest int, whole,
 	return next, longest, whole, whole || longest == 0 || longest == 1 && counts[1] == 1
 }
 
-// fillTable makes the table of a code whose symbols have these lengths, 0 for those that are not in it, and reports whether it is one.
-func fillTable(table []uint32, first int, lengths []uint8, symbols []uint32) bool {
+// fillTable makes the table of a code whose symbols have these lengths, 0 for those that are not in it, and reports whether it is one. entryOf
+// gives a symbol as an entry without its code.
+func fillTable(table []uint32, first int, lengths []uint8, entryOf func(symbol int) uint32) bool {
 	next, longest, whole, ok := firstCodes(lengths)
 	if !ok {
 		return false
@@ -217,7 +215,7 @@ func fillTable(table []uint32, first int, lengths []uint8, symbols []uint32) boo
 		length := int(l)
 		at := int(bits.Reverse16(uint16(next[length])) >> (16 - length))
 		next[length]++
-		entry := symbols[symbol] + uint32(length)
+		entry := entryOf(symbol) + uint32(length)
 		if entry&isOther == 0 {
 			entry |= uint32(length) << 8
 		}
