@@ -3,7 +3,6 @@
 package contents
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"reflect"
@@ -55,18 +54,4 @@ func ApplyTars(layers ...io.Reader) ([]string, error) {
 func Recall(kept []byte) bool {
 	_, err := recall(kept)
 	return err == nil
-}
-
-// Gunzip undoes gzip.
-func Gunzip(in io.Reader) (out []byte, err error) {
-	for g := newGunzip(in); ; {
-		piece, err := g.next()
-		if errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-			return out, nil
-		}
-		if err != nil {
-			return out, err
-		}
-		out = append(out, piece...)
-	}
 }

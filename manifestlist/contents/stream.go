@@ -9,6 +9,7 @@ import (
 	"hash"
 	"io"
 
+	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zstd"
 )
 
@@ -40,7 +41,11 @@ func newStream(blob io.Reader, sum hash.Hash) (*stream, error) {
 	s := &stream{done: func() {}, sum: sum}
 	switch {
 	case bytes.HasPrefix(magic, []byte{0x1f, 0x8b}):
-		s.more = newGunzip(in).next
+		r, err := gzip.NewReader(in)
+		if err != nil {
+			return nil, err
+		}
+		s.more = pieces(r)
 	case bytes.HasPrefix(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}), len(magic) == 4 && magic[0]&0xf0 == 0x50 && string(magic[1:]) == "\x2a\x4d\x18":
 		r, err := zstd.NewReader(in, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
