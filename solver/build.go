@@ -238,6 +238,11 @@ func (s *Solve) see(status *client.SolveStatus) {
 type stopError struct{ error }
 
 func (c *Client) solve(ctx context.Context, opt client.SolveOpt, build gateway.BuildFunc, s *Solve) (*client.SolveResponse, error) {
+	dirs, err := provide(opt.LocalMounts)
+	if err != nil {
+		return nil, err
+	}
+	opt.LocalMounts, opt.Session = nil, append(opt.Session, dirs)
 	var resp *client.SolveResponse
 	status := make(chan *client.SolveStatus)
 	ctx, stop := s.watch(ctx)

@@ -13,6 +13,7 @@ import (
 	"github.com/docker/cli/cli/config/configfile"
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
+	"github.com/moby/buildkit/session/filesync"
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
 
@@ -208,4 +209,9 @@ func StepTimes(list ...*client.SolveStatus) map[digest.Digest]time.Duration {
 		t.see(s)
 	}
 	return t.times(&evidence{})
+}
+
+// Gather gathers what is sent to a stream.
+func Gather(to filesync.FileSync_DiffCopyServer) filesync.FileSync_DiffCopyServer {
+	return &gatherer{FileSync_DiffCopyServer: to}
 }

@@ -12,9 +12,6 @@ import (
 	"github.com/moby/buildkit/client"
 	"github.com/moby/buildkit/session"
 	sessioncontent "github.com/moby/buildkit/session/content"
-	"github.com/moby/buildkit/session/filesync"
-	"github.com/tonistiigi/fsutil"
-	"github.com/tonistiigi/fsutil/types"
 )
 
 // newSession is one for several builds, with all that opt has a solver read here; BuildKit's client makes them for one build each.
@@ -24,14 +21,11 @@ func newSession(ctx context.Context, opt client.SolveOpt) (*session.Session, err
 	if err != nil {
 		return nil, fmt.Errorf("opening a session: %w", err)
 	}
-	dirs := filesync.StaticDirSource{}
-	for name, dir := range opt.LocalMounts {
-		if dirs[name], err = fsutil.NewFilterFS(dir, &fsutil.FilterOpt{Map: ofRoot}); err != nil {
-			return nil, fmt.Errorf("opening the context %q: %w", name, err)
-		}
+	dirs, err := provide(opt.LocalMounts)
+	if err != nil {
+		return nil, err
 	}
-	s.Allow(filesync.NewFSSyncProvider(dirs))
-	for _, a := range opt.Session {
+	for _, a := range append([]session.Attachable{dirs}, opt.Session...) {
 		s.Allow(a)
 	}
 	stores, err := sessionStores(opt)
@@ -40,12 +34,6 @@ func newSession(ctx context.Context, opt client.SolveOpt) (*session.Session, err
 	}
 	s.Allow(sessioncontent.NewAttachable(stores))
 	return s, nil
-}
-
-// ofRoot has files belong to root, whoever owns them here.
-func ofRoot(_ string, stat *types.Stat) fsutil.MapResult {
-	stat.Uid, stat.Gid = 0, 0
-	return fsutil.MapResultKeep
 }
 
 // sessionStores are the OCI stores and the local caches.
