@@ -91,6 +91,7 @@ func BenchmarkFarmContext(b *testing.B) {
 	}{{"files=20000", 20000, 2000}, {"MB=500", 1, 500 << 20}} {
 		b.Run(test.name, func(b *testing.B) {
 			l := newFarmLab(b, farm.HostConfig{Name: "one", Disk: 8 << 10})
+			l = l.keeping("60s")
 			l.must(append([]string{"build", l.archContext("warm", "")}, l.node("one")...)...)
 			one := l.Host("one")
 			var raw, built, sent time.Duration
