@@ -33,12 +33,12 @@ func (r *run) recognise(ctx context.Context, files *solver.Files) {
 	recorded := r.recognitions()
 	for _, c := range candidates {
 		for _, native := range r.natives(c.Platform()) {
-			why, err := r.holds(ctx, files, recorded, &c, native)
+			aid, why, err := r.aid(ctx, files, recorded, &c, native)
 			if err != nil {
 				why = err.Error()
 			}
 			if why == "" {
-				aids = append(aids, c.Aid(native))
+				aids = append(aids, aid)
 				continue
 			}
 			r.remark(fmt.Sprintf("%s is not assisted: %s", &c, why))
@@ -48,6 +48,15 @@ func (r *run) recognise(ctx context.Context, files *solver.Files) {
 	for i, g := range r.graphs {
 		r.graphs[i] = g.WithAids(aids)
 	}
+}
+
+// aid is what an image does for its steps on a node that is native to a platform; why nothing, if it does not.
+func (r *run) aid(ctx context.Context, files *solver.Files, recorded *recognitions, c *crossbuild.Candidate, native platforms.Platform) (aid crossbuild.Aid, why string, err error) {
+	if c.Packed() {
+		return r.packed(ctx, files, recorded, c, native)
+	}
+	why, err = r.holds(ctx, files, recorded, c, native)
+	return c.Aid(native), why, err
 }
 
 // remark tells something of the plan.
@@ -156,10 +165,7 @@ func (r *run) places(plan *Plan) crossbuild.Places {
 		if m == nil {
 			return nil
 		}
-		if a := s.AidOn(m.Info); a != nil && !slices.Contains(off, a.Toolchain) {
-			return a
-		}
-		return nil
+		return s.AidOn(m.Info, off...)
 	}
 	return out
 }
@@ -194,10 +200,12 @@ func assistedIn(err error) *StepError {
 // plainly has a task be done anew without the toolchain that assisted the step which failed.
 func (r *run) plainly(ctx context.Context, t task, err error) error {
 	step := assistedIn(err)
-	name := step.Aid.Toolchain
+	names := step.Aid.Toolchains()
 	r.mu.Lock()
-	if !slices.Contains(r.unassisted, name) {
-		r.unassisted = append(slices.Clip(r.unassisted), name)
+	for _, name := range names {
+		if !slices.Contains(r.unassisted, name) {
+			r.unassisted = append(slices.Clip(r.unassisted), name)
+		}
 	}
 	r.mu.Unlock()
 	list, stuck := r.replan(t.goals())
@@ -205,7 +213,7 @@ func (r *run) plainly(ctx context.Context, t task, err error) error {
 		return r.fail(t, err)
 	}
 	r.say(fmt.Sprintf("%s on %s is built again without assisting %s, because step %q failed so",
-		words(t.goals()), t.member.Name, name, step.Step.Name))
+		words(t.goals()), t.member.Name, strings.Join(names, " and "), step.Step.Name))
 	r.performAll(ctx, r.parts(list)...)
 	return nil
 }

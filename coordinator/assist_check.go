@@ -90,7 +90,7 @@ func (r *run) checkStep(ctx context.Context, a Assignment, h crossbuild.Handling
 		}
 	}
 	if files := different(found[0], found[1]); len(files) > 0 {
-		return &RefusedError{&DifferenceError{Platform: a.Platform, Step: h.Step.Name, Toolchain: h.Aid.Toolchain, Files: files}}
+		return &RefusedError{&DifferenceError{Platform: a.Platform, Step: h.Step.Name, Toolchain: strings.Join(h.Aid.Toolchains(), " and "), Files: files}}
 	}
 	return nil
 }

@@ -194,7 +194,7 @@ func (p *Plan) locate(node string, failure *solver.Failure) error {
 	look := func(on string, of []Goal, steps []crossbuild.Handling) {
 		// Others may run the same step in another way.
 		for _, h := range steps {
-			if on == node && h.Step.Digest == failure.Step {
+			if on == node && (h.Step.Digest == failure.Step || h.Aid.Makes(failure.Step)) {
 				goals = both(goals, of)
 				out.Node, out.How, out.Step, out.Aid = on, h.How, h.Step, h.Aid
 			}

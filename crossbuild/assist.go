@@ -27,9 +27,31 @@ type Aid struct {
 	Native platforms.Platform `json:"native"`
 	// Equal is how it is known that the result is the same.
 	Equal Equality `json:"equality"`
+	// With is another toolchain's aid in the same step. Nil: there is none.
+	With *Aid `json:"with,omitempty"`
 
 	source *pb.Op // the image as the step has it
 	caps   map[string]bool
+	tools  []CTool // of a toolchain that is packed, and those that are replaced
+	equal  []CTool
+}
+
+// All are the aid and those with it.
+func (a *Aid) All() []*Aid {
+	var out []*Aid
+	for ; a != nil; a = a.With {
+		out = append(out, a)
+	}
+	return out
+}
+
+// Toolchains names the aid's and those with it.
+func (a *Aid) Toolchains() []string {
+	var out []string
+	for _, one := range a.All() {
+		out = append(out, one.Toolchain)
+	}
+	return out
 }
 
 // Candidate is an image that steps may have a toolchain of, as far as a graph tells.
@@ -63,15 +85,41 @@ func (c *Candidate) Files(p platforms.Platform) (version, tool string) {
 func (c *Candidate) Definition(p platforms.Platform) (*Definition, error) {
 	aid := c.Aid(p)
 	op, md := aid.sibling()
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
+	return definitionOf([]*pb.Op{op}, []*pb.OpMetadata{md})
+}
+
+// definitionOf makes a definition of what the last op of a chain makes.
+func definitionOf(ops []*pb.Op, mds []*pb.OpMetadata) (*Definition, error) {
+	raw, last, err := chain(ops)
 	if err != nil {
 		return nil, err
 	}
-	last, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Op{Inputs: []*pb.Input{{Digest: string(hash(raw))}}})
-	if err != nil {
-		return nil, err
+	out := &pb.Definition{Def: raw, Metadata: map[string]*pb.OpMetadata{}}
+	for i := range ops {
+		out.Metadata[string(hash(raw[i]))] = mds[i]
 	}
-	return &pb.Definition{Def: [][]byte{raw, last}, Metadata: map[string]*pb.OpMetadata{string(hash(raw)): md}}, nil
+	end, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Op{Inputs: []*pb.Input{last.input()}})
+	out.Def = append(out.Def, end)
+	return out, err
+}
+
+// chain marshals ops, each of which has what the one before it makes for its first input, and tells what the last makes.
+func chain(ops []*pb.Op) (raw [][]byte, last edgeTo, err error) {
+	for i, op := range ops {
+		if i > 0 {
+			op.Inputs[0] = last.input()
+		}
+		next, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
+		if err != nil {
+			return nil, last, err
+		}
+		raw = append(raw, next)
+		last = edgeTo{digest: hash(next)}
+		if op.GetExec() != nil {
+			last.output = 1
+		}
+	}
+	return raw, last, nil
 }
 
 // Aid is what the image does for its steps on a node that is native to a platform.
@@ -162,11 +210,11 @@ func assistable(list []vertex, t *Toolchain) []int {
 	for i := range list {
 		v := &list[i]
 		out[i] = unknown
-		if v.Kind != KindExec || v.op == nil || !usesToolchain(v.op, t) {
+		if v.Kind != KindExec || v.op == nil || !t.usedBy(v) {
 			continue
 		}
 		if held == nil {
-			held = holders(list, t.Root)
+			held = t.holders(list)
 		}
 		in := base(v.op)
 		if in < 0 {
@@ -182,6 +230,21 @@ func assistable(list []vertex, t *Toolchain) []int {
 		}
 	}
 	return out
+}
+
+func (t *Toolchain) usedBy(v *vertex) bool {
+	if !t.isC() {
+		return usesToolchain(v.op, t)
+	}
+	p, ok := portOf(v.Platform)
+	return ok && usesC(v.op, p)
+}
+
+func (t *Toolchain) holders(list []vertex) []int {
+	if t.isC() {
+		return ccHolders(list)
+	}
+	return holders(list, t.Root)
 }
 
 func pinned(ref string) bool { return strings.Contains(ref, "@sha256:") }
@@ -207,17 +270,26 @@ func usesToolchain(op *pb.Op, t *Toolchain) bool {
 	return slices.Contains(strings.Split(search, ":"), path.Join(t.Root, t.Programs))
 }
 
-// AidOn is the aid that a step has on a node; nil if it has none there, or needs none.
-func (s *Step) AidOn(node Ability) *Aid {
+// AidOn is the aid that a step has on a node, without those of toolchains that are off; nil if it has none there, or needs none.
+func (s *Step) AidOn(node Ability, off ...string) *Aid {
 	if len(s.Aids) == 0 || node == nil || node.Native(s.Platform) {
 		return nil
 	}
+	var list []Aid
 	for i := range s.Aids {
-		if node.Native(s.Aids[i].Native) {
-			return &s.Aids[i]
+		a := &s.Aids[i]
+		have := slices.ContainsFunc(list, func(o Aid) bool { return o.Toolchain == a.Toolchain })
+		if node.Native(a.Native) && !have && !slices.Contains(off, a.Toolchain) {
+			list = append(list, *a)
 		}
 	}
-	return nil
+	if len(list) == 0 {
+		return nil
+	}
+	for i := range list[1:] {
+		list[i].With = &list[i+1]
+	}
+	return &list[0]
 }
 
 // sibling is the image for the native platform.
@@ -233,33 +305,50 @@ func (a *Aid) sibling() (*pb.Op, *pb.OpMetadata) {
 	}
 }
 
-// assist returns the op of a step with what an aid adds. changed is the step's with the inputs of the new definition, nil: as they were.
+// assist returns the op of a step with what an aid adds, and those with it. changed is the step's with the inputs of the new definition, nil: as they were.
 func (r *rewriting) assist(v *vertex, changed *pb.Op, a *Aid) (*pb.Op, error) {
-	inputs := v.op.GetInputs()
-	if changed != nil {
-		inputs = changed.Inputs
-	}
-	source, md := a.sibling()
-	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(source)
-	if err != nil {
-		return nil, err
-	}
-	now := hash(raw)
-	if !r.beside[now] && !slices.Contains(r.digests, now) {
-		r.out.Def = append(r.out.Def, raw)
-		r.out.Metadata[string(now)] = md
-		if r.beside == nil {
-			r.beside = map[digest.Digest]bool{}
-		}
-		r.beside[now] = true
-	}
-	t, _ := toolchain(a.Toolchain)
 	exec := v.op.CloneVT()
-	exec.Inputs = append(slices.Clone(inputs), edgeTo{digest: now}.input())
-	exec.GetExec().Mounts = append(exec.GetExec().Mounts, &pb.Mount{
-		Input: int64(len(inputs)), Selector: t.tools(a.Native), Dest: t.tools(a.Platform), Output: int64(pb.SkipOutput), Readonly: true,
-	})
+	if changed != nil {
+		exec.Inputs = slices.Clone(changed.Inputs)
+	}
+	for _, one := range a.All() {
+		image, md := one.sibling()
+		ops, mds := []*pb.Op{image}, []*pb.OpMetadata{md}
+		t, _ := toolchain(one.Toolchain)
+		if t.isC() {
+			ops, mds = one.helper()
+		}
+		raw, from, err := chain(ops)
+		if err != nil {
+			return nil, err
+		}
+		for i := range raw {
+			r.bring(raw[i], mds[i])
+		}
+		exec.Inputs = append(exec.Inputs, from.input())
+		if t.isC() {
+			one.ccMounts(exec)
+			continue
+		}
+		exec.GetExec().Mounts = append(exec.GetExec().Mounts, &pb.Mount{
+			Input: int64(len(exec.Inputs)) - 1, Selector: t.tools(one.Native), Dest: t.tools(one.Platform), Output: int64(pb.SkipOutput), Readonly: true,
+		})
+	}
 	return exec, nil
+}
+
+// bring puts an op that no step of the graph is into the new definition, once.
+func (r *rewriting) bring(raw []byte, md *pb.OpMetadata) {
+	now := hash(raw)
+	if r.beside[now] || slices.Contains(r.digests, now) {
+		return
+	}
+	r.out.Def = append(r.out.Def, raw)
+	r.out.Metadata[string(now)] = md
+	if r.beside == nil {
+		r.beside = map[digest.Digest]bool{}
+	}
+	r.beside[now] = true
 }
 
 // aided is the aid of a step in this definition; nil if it has none.
@@ -311,8 +400,22 @@ func (c *Cut) aidAt(node string) func(*Step) *Aid {
 	}
 }
 
-// WithoutAid returns an exec op as it was before it was assisted, and whether it was.
+// WithoutAid returns an exec op as it was before it was assisted, and whether it was. The inputs that it had more were its last.
 func WithoutAid(op *pb.Op) (*pb.Op, bool) {
+	assisted := false
+	for {
+		out, one := withoutOne(op)
+		if !one {
+			return op, assisted
+		}
+		op, assisted = out, true
+	}
+}
+
+func withoutOne(op *pb.Op) (*pb.Op, bool) {
+	if out, ok := withoutC(op); ok {
+		return out, true
+	}
 	mounts, last := op.GetExec().GetMounts(), int64(len(op.GetInputs()))-1
 	if len(mounts) < 2 {
 		return op, false
@@ -331,7 +434,7 @@ func WithoutAid(op *pb.Op) (*pb.Op, bool) {
 func isTools(dir string) bool {
 	return slices.ContainsFunc(toolchains, func(t Toolchain) bool {
 		prefix, _, _ := strings.Cut(path.Join(t.Root, t.Tools), "ARCH")
-		return strings.HasPrefix(dir, prefix)
+		return prefix != "" && strings.HasPrefix(dir, prefix)
 	})
 }
 

@@ -211,7 +211,7 @@ func TestCandidates(t *testing.T) {
 		foreign bool
 	}{
 		{"none if assisting is off", crossbuild.Assists{Off: true}, true},
-		{"none of another toolchain", crossbuild.Assists{Only: []string{"cc"}}, true},
+		{"none of another toolchain", crossbuild.Assists{Only: []string{"rust"}}, true},
 		{"none that is native", crossbuild.Assists{}, false},
 	} {
 		t.Run(test.rule, func(t *testing.T) {

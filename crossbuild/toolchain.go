@@ -21,7 +21,8 @@ const EqualVersions Equality = "same version"
 type Toolchain struct {
 	// Name is what --assist calls it, and Title what it is called in sentences.
 	Name, Title string
-	// Root is the directory that holds it, in an image where it is recognised.
+	// Root is the directory that holds it, in an image where it is recognised. It is empty for what a distribution's packages hold: nor has
+	// that any of the four after it.
 	Root string
 	// Programs is the directory below Root whose programs are in PATH: a step that has it there is taken to use the toolchain.
 	Programs string
@@ -38,12 +39,14 @@ type Toolchain struct {
 
 // toolchains are those that are known. Go's command passes GOARCH and its kin to the programs in its tool directory
 // (cmd/go/internal/envcmd, MkEnv), which make the same on every host: https://go.dev/blog/rebuild. What OCI calls an architecture is Go's own
-// GOARCH. The command itself must stay the foreign one: it takes its own architecture for GOHOSTARCH and the default of GOARCH.
+// GOARCH. The command itself must stay the foreign one: it takes its own architecture for GOHOSTARCH and the default of GOARCH. Of gcc, Debian and
+// Ubuntu pack compilers for other CPUs, which tell what they were built from.
 var toolchains = []Toolchain{
 	{
 		Name: "go", Title: "Go", Root: "/usr/local/go", Programs: "bin", Version: "VERSION", Tools: "pkg/tool/linux_ARCH", Tool: "compile",
 		Equal: EqualVersions, Auto: true,
 	},
+	{Name: ccName, Title: "gcc", Equal: EqualSources},
 }
 
 // Toolchains lists the toolchains that can be assisted.

@@ -71,8 +71,10 @@ func whyAssisted(d *Decision, of int, emulators map[platforms.Platform]string) s
 		if name := emulators[h.Step.Platform]; !slices.Contains(under, name) {
 			under = append(under, name)
 		}
-		if t, _ := toolchain(h.Aid.Toolchain); !slices.Contains(tools, t.Title) {
-			tools = append(tools, t.Title)
+		for _, name := range h.Aid.Toolchains() {
+			if t, _ := toolchain(name); !slices.Contains(tools, t.Title) {
+				tools = append(tools, t.Title)
+			}
 		}
 	}
 	verb := "run"

@@ -84,8 +84,17 @@ func siblingsOf(def *pb.Definition) ([]Material, error) {
 			continue
 		}
 		sources[digest.FromBytes(raw).String()] = raw
-		if _, assisted := crossbuild.WithoutAid(&op); assisted {
-			capture(c, &pb.Definition{Def: [][]byte{sources[op.Inputs[len(op.Inputs)-1].Digest]}})
+		plain, assisted := crossbuild.WithoutAid(&op)
+		if !assisted {
+			continue
+		}
+		for _, in := range op.Inputs[len(plain.Inputs):] {
+			capture(c, &pb.Definition{Def: [][]byte{sources[in.Digest]}})
+			// What runs in an image to make the tools has that for its own input.
+			var helper pb.Op
+			if helper.UnmarshalVT(sources[in.Digest]) == nil && helper.GetExec() != nil {
+				capture(c, &pb.Definition{Def: [][]byte{sources[helper.Inputs[0].Digest]}})
+			}
 		}
 	}
 	for i := range c.Sources.Images {

@@ -102,7 +102,7 @@ func ownFlags(flags *pflag.FlagSet, r *coordinator.Request) {
 	flags.Var((*timeLimit)(&r.EmulatedTimeout), "emulated-timeout",
 		"stop a step that runs under QEMU for this `time`, and try its platform elsewhere (10m; 0: no limit; env "+emulatedTimeoutVariable+")")
 	flags.Var(&r.Strategies, "strategy", "allow only these: native,cross,assisted,emulated")
-	flags.Var(&r.Assist, "assist", "`toolchains` that run natively in emulated steps: auto, off or go")
+	flags.Var(&r.Assist, "assist", "`toolchains` that run natively in emulated steps: auto, off, or a list of auto, go and cc")
 	flags.Var((*platformValue)(&r.Build), "build-platform", "BUILDPLATFORM for the whole build: a `platform` (default that of the fastest node)")
 	flags.BoolVar(&r.NoSplit, "no-split", false, "build each platform whole on its node, also what several have in common")
 	flags.BoolVar(&r.InsecureRegistry, "insecure-registry", false, "push by plain HTTP or to an unknown certificate")

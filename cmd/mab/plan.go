@@ -134,8 +134,8 @@ func printSteps(w io.Writer, steps []crossbuild.Handling, problems []string) {
 			how = h.Emulator
 		}
 		text := h.Step.Name
-		if h.Aid != nil {
-			text += fmt.Sprintf(" (%s of %s, for %s)", h.Aid.Toolchain, h.Aid.Image, h.Aid.Native)
+		for _, a := range h.Aid.All() {
+			text += fmt.Sprintf(" (%s of %s, for %s)", a.Toolchain, a.Image, a.Native)
 		}
 		printFact(w, how, text)
 	}

@@ -24,33 +24,50 @@ type aptRoot struct {
 
 // download puts the newest version of each package into dir and returns their files in the order of packages.
 func (a aptRoot) download(ctx context.Context, dir string, packages []string) ([]string, error) {
-	if err := a.configure(ctx); err != nil {
+	err := a.get(ctx, dir, append([]string{"-q", "download"}, packages...)...)
+	if err != nil {
 		return nil, err
 	}
-	get := func() error {
-		return a.run(ctx, dir, append([]string{"-q", "download"}, packages...)...)
+	return debFiles(dir, packages)
+}
+
+// downloadAll puts the newest version of each package, and of all that they depend on, into dir and returns their files, sorted.
+func (a aptRoot) downloadAll(ctx context.Context, dir string, packages []string) ([]string, error) {
+	args := []string{
+		"-q", "-y", "--no-install-recommends", "--download-only", "-o", "Dir::Cache::archives=" + dir, "-o", "Debug::NoLocking=1", "install",
+	}
+	if err := os.MkdirAll(filepath.Join(dir, "partial"), 0o755); err != nil {
+		return nil, err
+	}
+	if err := a.get(ctx, dir, append(args, packages...)...); err != nil {
+		return nil, err
+	}
+	return filepath.Glob(filepath.Join(dir, "*.deb"))
+}
+
+// get runs apt-get in dir to get packages, with fresh lists if it does not go well otherwise.
+func (a aptRoot) get(ctx context.Context, dir string, args ...string) error {
+	if err := a.configure(ctx); err != nil {
+		return err
 	}
 	lists, err := filepath.Glob(filepath.Join(a.dir, "lists", "*Packages*"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	fresh := len(lists) == 0
 	if fresh {
 		err = a.update(ctx)
 	}
 	if err == nil {
-		err = get()
+		err = a.run(ctx, dir, args...)
 	}
 	// Lists grow old, and a mirror keeps only the newest version of a package.
 	if err != nil && !fresh && ctx.Err() == nil {
 		if err = a.update(ctx); err == nil {
-			err = get()
+			err = a.run(ctx, dir, args...)
 		}
 	}
-	if err != nil {
-		return nil, err
-	}
-	return debFiles(dir, packages)
+	return err
 }
 
 func (a aptRoot) update(ctx context.Context) error {

@@ -27,6 +27,9 @@ const (
 	Busybox = "busybox"
 	// CC is Busybox and a C compiler with Debian's C library: gcc, as, ld, ar and their kin, static linking included.
 	CC = "debian-cc"
+	// GCC is a root of Debian 13 as its packages make it, with apt, and gcc and g++ of Debian's; for linux/amd64 and linux/arm64 only. Its
+	// packages are unpacked, and none is configured.
+	GCC = "debian-gcc"
 	// Golang is Busybox and Go in /usr/local/go, for linux/amd64 and linux/arm64 only.
 	Golang = "golang"
 	// GolangCC is Golang and CC in one, as those who use cgo have it.
@@ -128,10 +131,14 @@ func ordersFor(name string, platforms []string) ([]order, error) {
 		if !ok {
 			return nil, fmt.Errorf("no such image for %s", platform)
 		}
-		orders = append(orders, order{name: name, port: ports[i], recipe: recipe})
+		o := order{name: name, port: ports[i], recipe: recipe}
+		if len(recipe.whole) > 0 {
+			o.port.release = trixie
+		}
+		orders = append(orders, o)
 	}
 	if len(orders) == 0 {
-		return nil, fmt.Errorf("no such image; there are %s", strings.Join([]string{Busybox, CC, Golang, GolangCC}, ", "))
+		return nil, fmt.Errorf("no such image; there are %s", strings.Join([]string{Busybox, CC, GCC, Golang, GolangCC}, ", "))
 	}
 	return orders, nil
 }

@@ -18,6 +18,11 @@ import (
 // has changed, and an image that lacks a file would be found out much later. Patterns are those of path.Match, or a directory
 // and /** for all below it; names are those of a Tree.
 func (t Tree) AddDeb(ctx context.Context, deb string, keep []string) error {
+	return unpack(ctx, deb, func(in *tar.Reader) error { return t.addTar(in, keep) })
+}
+
+// unpack calls read with the files of a .deb.
+func unpack(ctx context.Context, deb string, read func(*tar.Reader) error) error {
 	cmd := exec.CommandContext(ctx, "dpkg-deb", "--fsys-tarfile", deb)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
@@ -28,7 +33,7 @@ func (t Tree) AddDeb(ctx context.Context, deb string, keep []string) error {
 	if err := cmd.Start(); err != nil {
 		return err
 	}
-	readErr := t.addTar(tar.NewReader(stdout), keep)
+	readErr := read(tar.NewReader(stdout))
 	// dpkg-deb must be able to write to the end, or it is killed by SIGPIPE.
 	_, drainErr := io.Copy(io.Discard, stdout)
 	if err := cmd.Wait(); err != nil {

@@ -38,6 +38,9 @@ func (m *maker) image(ctx context.Context, o order) (v1.Image, string, error) {
 	}
 	// One image of a port is made at a time, as they share its apt root.
 	apt := aptRoot{dir: filepath.Join(m.cacheDir, "apt", o.port.debian), port: o.port, from: m.mirror}
+	if len(o.recipe.whole) > 0 {
+		apt.dir += "-" + o.port.release.suite
+	}
 	unlock, err := apt.lock(ctx)
 	if err != nil {
 		return nil, "", err
@@ -118,6 +121,9 @@ func (m *maker) make(ctx context.Context, o order, apt aptRoot, dir string) erro
 
 // packages returns the root file system that o's packages give, and their versions.
 func (o order) packages(ctx context.Context, apt aptRoot, temp string) (Tree, []string, error) {
+	if len(o.recipe.whole) > 0 {
+		return o.whole(ctx, apt, temp)
+	}
 	var names []string
 	for _, pick := range o.recipe.picks {
 		names = append(names, pick.pkg)

@@ -67,6 +67,7 @@ func (p port) ociPlatform() *v1.Platform {
 type recipe struct {
 	picks []pick
 	links [][2]string // name, target
+	whole []string    // packages of which everything is taken, and of all that they depend on; then there are no picks
 	goSDK string      // version of Go to put into /usr/local/go, if any
 	path  string      // PATH
 }
@@ -95,6 +96,16 @@ func recipeFor(name string, p port) (recipe, bool) {
 		r.picks = append(r.picks, ccPicks(p)...)
 		r.links = ccLinks(p)
 		return r, true
+	case name == GCC && (p.platform == "linux/amd64" || p.platform == "linux/arm64"):
+		return recipe{
+			whole: []string{
+				"apt", "base-files", "bash", "coreutils", "dash", "debian-archive-keyring", "diffutils", "dpkg", "findutils", "g++", "gcc", "grep", "gzip",
+				"libc-bin", "libc6-dev", "make", "mawk", "sed", "tar",
+			},
+			// What alternatives(7) would link.
+			links: [][2]string{{"usr/bin/awk", "mawk"}, {"usr/bin/cc", "gcc"}, {"usr/bin/c++", "g++"}},
+			path:  defaultPath,
+		}, true
 	case (name == Golang || name == GolangCC) && (p.platform == "linux/amd64" || p.platform == "linux/arm64"):
 		if name == GolangCC {
 			r.picks = append(r.picks, ccPicks(p)...)

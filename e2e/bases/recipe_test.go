@@ -30,7 +30,7 @@ func TestMakeRefuses(t *testing.T) {
 		platforms []string
 		want      string
 	}{
-		"an unknown image": {"alpine", nil, `making base image "alpine": no such image; there are busybox, debian-cc, golang, golang-cc`},
+		"an unknown image": {"alpine", nil, `making base image "alpine": no such image; there are busybox, debian-cc, debian-gcc, golang, golang-cc`},
 		"an unknown platform": {
 			bases.Busybox, []string{"plan9/amd64"}, `making base image "busybox": no Debian port for platform "plan9/amd64"`,
 		},
