@@ -11,7 +11,6 @@ import (
 
 	"github.com/moby/buildkit/solver/pb"
 	"github.com/opencontainers/go-digest"
-	"google.golang.org/protobuf/proto"
 
 	"github.com/mab-build/mab/platforms"
 )
@@ -34,24 +33,6 @@ type Aid struct {
 	caps   map[string]bool
 	tools  []CTool // of a toolchain that is packed, and those that are replaced
 	equal  []CTool
-}
-
-// All are the aid and those with it.
-func (a *Aid) All() []*Aid {
-	var out []*Aid
-	for ; a != nil; a = a.With {
-		out = append(out, a)
-	}
-	return out
-}
-
-// Toolchains names the aid's and those with it.
-func (a *Aid) Toolchains() []string {
-	var out []string
-	for _, one := range a.All() {
-		out = append(out, one.Toolchain)
-	}
-	return out
 }
 
 // Candidate is an image that steps may have a toolchain of, as far as a graph tells.
@@ -86,40 +67,6 @@ func (c *Candidate) Definition(p platforms.Platform) (*Definition, error) {
 	aid := c.Aid(p)
 	op, md := aid.sibling()
 	return definitionOf([]*pb.Op{op}, []*pb.OpMetadata{md})
-}
-
-// definitionOf makes a definition of what the last op of a chain makes.
-func definitionOf(ops []*pb.Op, mds []*pb.OpMetadata) (*Definition, error) {
-	raw, last, err := chain(ops)
-	if err != nil {
-		return nil, err
-	}
-	out := &pb.Definition{Def: raw, Metadata: map[string]*pb.OpMetadata{}}
-	for i := range ops {
-		out.Metadata[string(hash(raw[i]))] = mds[i]
-	}
-	end, err := proto.MarshalOptions{Deterministic: true}.Marshal(&pb.Op{Inputs: []*pb.Input{last.input()}})
-	out.Def = append(out.Def, end)
-	return out, err
-}
-
-// chain marshals ops, each of which has what the one before it makes for its first input, and tells what the last makes.
-func chain(ops []*pb.Op) (raw [][]byte, last edgeTo, err error) {
-	for i, op := range ops {
-		if i > 0 {
-			op.Inputs[0] = last.input()
-		}
-		next, err := proto.MarshalOptions{Deterministic: true}.Marshal(op)
-		if err != nil {
-			return nil, last, err
-		}
-		raw = append(raw, next)
-		last = edgeTo{digest: hash(next)}
-		if op.GetExec() != nil {
-			last.output = 1
-		}
-	}
-	return raw, last, nil
 }
 
 // Aid is what the image does for its steps on a node that is native to a platform.
@@ -232,21 +179,6 @@ func assistable(list []vertex, t *Toolchain) []int {
 	return out
 }
 
-func (t *Toolchain) usedBy(v *vertex) bool {
-	if !t.isC() {
-		return usesToolchain(v.op, t)
-	}
-	p, ok := portOf(v.Platform)
-	return ok && usesC(v.op, p)
-}
-
-func (t *Toolchain) holders(list []vertex) []int {
-	if t.isC() {
-		return ccHolders(list)
-	}
-	return holders(list, t.Root)
-}
-
 func pinned(ref string) bool { return strings.Contains(ref, "@sha256:") }
 
 // usesToolchain reports whether a step finds a toolchain in its PATH, and lets its programs be replaced.
@@ -335,20 +267,6 @@ func (r *rewriting) assist(v *vertex, changed *pb.Op, a *Aid) (*pb.Op, error) {
 		})
 	}
 	return exec, nil
-}
-
-// bring puts an op that no step of the graph is into the new definition, once.
-func (r *rewriting) bring(raw []byte, md *pb.OpMetadata) {
-	now := hash(raw)
-	if r.beside[now] || slices.Contains(r.digests, now) {
-		return
-	}
-	r.out.Def = append(r.out.Def, raw)
-	r.out.Metadata[string(now)] = md
-	if r.beside == nil {
-		r.beside = map[digest.Digest]bool{}
-	}
-	r.beside[now] = true
 }
 
 // aided is the aid of a step in this definition; nil if it has none.

@@ -66,49 +66,44 @@ libraries() {
 const ccNative = `exec $d/lib/ld.so --library-path $d/lib --argv0 "$0" $d/native/`
 
 // wrapper is the script that runs the native program in the place of t. A compiler gets the directories of the root's headers that a cross compiler
-// does not look into by itself, in gcc's order. What it cannot do the same is done by the program of the root: it cannot load the
-// root's plug-ins, has no tables of character sets, and would look for headers of another prefix elsewhere.
+// does not look into by itself, in gcc's order, but that the compiler's own headers come after those in /usr/local. What it cannot do the
+// same is done by the program of the root: where both have a header of one name, with the root's plug-ins, with character sets, of which it has
+// no tables, and with headers of another prefix.
 func (t CTool) wrapper() string {
 	name := path.Base(t.Path)
 	begin := "#!" + ccDir + "/busybox sh\nd=" + ccDir + "\n"
 	if !strings.HasPrefix(name, "cc1") {
 		return begin + ccNative + name + ` "$@"` + "\n"
 	}
-	variable, dirs := "C_INCLUDE_PATH", []string{"/usr/local/include"}
+	variable, cxx := "C_INCLUDE_PATH", ""
 	if name == "cc1plus" {
-		variable, dirs = "CPLUS_INCLUDE_PATH", t.cxxDirs()
+		variable = "CPLUS_INCLUDE_PATH"
+		cxx = strings.Join([]string{"/usr/include/c++/" + t.major, path.Join("/usr/include", t.port.Multiarch, "c++", t.major), path.Join("/usr/include/c++", t.major, "backward")}, " ")
 	}
 	return begin + strings.NewReplacer(
-		"VARIABLE", variable, "NAME", name, "PREFIX", path.Join("/usr/lib/gcc", t.port.GNU, t.major)+"/", "CXX", strings.Join(dirs[:len(dirs)-1], " "),
-		"TRIPLET", t.port.GNU,
+		"VARIABLE", variable, "NAME", name, "PREFIX", path.Join("/usr/lib/gcc", t.port.GNU, t.major)+"/", "CXX", cxx,
+		"TRIPLET", t.port.GNU, "MULTIARCH", t.port.Multiarch,
 	).Replace(ccCompiler) + ccNative + name + ` "$@"` + "\n"
 }
 
-// cxxDirs are the directories in which g++ looks for headers and a cross compiler does not, in its order.
-func (t CTool) cxxDirs() []string {
-	return []string{
-		"/usr/include/c++/" + t.major, path.Join("/usr/include", t.port.Multiarch, "c++", t.major), path.Join("/usr/include/c++", t.major, "backward"),
-		"/usr/local/include",
-	}
-}
-
 const ccCompiler = `plain() { exec $d/plain/NAME "$@"; }
-more='CXX /usr/local/include'
+local='/usr/local/include/MULTIARCH /usr/local/include'
+more="CXX $local"
 [ ! -e /usr/TRIPLET/include ] || plain "$@"
 for a in "$@"; do
 	case $a in
 	-fplugin*|-isysroot*|-iprefix*|-iwithprefix*|-imultilib*|-finput-charset*|-fexec-charset*|-fwide-exec-charset*|@*) plain "$@" ;;
 	-nostdinc) more= ;;
-	-nostdinc++) more=${more:+/usr/local/include} ;;
+	-nostdinc++) more=${more:+$local} ;;
 	esac
 done
 for dir in $more; do
 	[ -d $dir ] || continue
-	if [ $dir = /usr/local/include ]; then
+	case $dir in /usr/local/*)
 		for f in PREFIXinclude/*; do
 			[ ! -e $dir/${f##*/} ] || plain "$@"
 		done
-	fi
+	esac
 	VARIABLE=${VARIABLE:+$VARIABLE:}$dir
 	export VARIABLE
 done

@@ -5,9 +5,19 @@
 package e2e_test
 
 import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	nothing "github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/mab-build/mab/e2e/bases"
 )
@@ -38,7 +48,7 @@ RUN mkdir -p /usr/local/include /out && cp local.h /usr/local/include/ && \
     gcc -E hello.c > /out/hello.i && gcc -E -x assembler-with-cpp sum.c > /out/sum.i && g++ -E greet.cc > /out/greet.ii && \
     g++ -E -nostdinc++ hello.c > /out/hello.ii && C_INCLUDE_PATH=/src/more:  gcc -E -include more.h hello.c > /out/more.i && \
     gcc -nostdinc -E sum.c > /out/alone.i && ! gcc -nostdinc -E hello.c 2> /out/missing && \
-    gcc -v -E - < /dev/null
+    gcc -finput-charset=ISO-8859-15 -E hello.c > /out/charset.i && gcc -v -E - < /dev/null
 RUN cp local.h /usr/local/include/stddef.h && gcc -E stddef.c > /out/stddef.i && rm /usr/local/include/stddef.h && gcc -E stddef.c > /out/own.i
 RUN /out/hello > /out/said && /out/greet >> /out/said && /out/lto >> /out/said
 FROM scratch
@@ -61,7 +71,6 @@ func TestAssistC(t *testing.T) {
 	}
 	l := newLab(t)
 	ref := gccImage(t)
-	l.env = append(l.env, "SOURCE_DATE_EPOCH=0")
 	files := map[string]string{"Dockerfile": strings.ReplaceAll(cFile, "GCC", ref)}
 	for name, text := range cSources {
 		files[name] = text
@@ -71,8 +80,138 @@ func TestAssistC(t *testing.T) {
 	if out.code != 0 || !strings.Contains(out.stderr, "3 assisted steps made the same plainly emulated") {
 		t.Fatalf("%+v", out)
 	}
-	t.Log(out.stderr)
+	if native := "ignoring nonexistent directory \"/usr/lib/gcc-cross/"; strings.Count(out.stderr, native) == 0 {
+		t.Errorf("no native compiler ran:\n%s", out.stderr)
+	}
 	if got := read(t, filepath.Join(l.dir, "out", "said")); got != "1.414\nhello\n1.414\n" {
 		t.Errorf("the programs say %q", got)
 	}
+}
+
+// source returns a directory with what the authors of one of Debian's source packages released.
+func source(t testing.TB, name string) string {
+	t.Helper()
+	dir, err := bases.Keep(t.Context(), bases.Config{}, bases.Artifact{
+		Name: "source-" + name, Platform: hostPlatform(), Suite: "trixie",
+		Make: func(ctx context.Context, packages *bases.Packages, dir string) error {
+			tarball, err := packages.Source(ctx, name)
+			if err != nil {
+				return err
+			}
+			return exec.CommandContext(ctx, "tar", "-C", dir, "--strip-components=1", "--no-same-owner", "-xf", tarball).Run()
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// cPackages are programs of others, with how they are built and tested, and what is compared.
+var cPackages = []struct{ name, build, test, files string }{
+	{"bzip2", "make -j2 bzip2 libbz2.a", "make test", "libbz2.a bzip2"},
+	{"zlib", "./configure --static && make -j2 static", "make teststatic", "libz.a minigzip example"},
+}
+
+const cPackageFile = `FROM GCC AS build
+WORKDIR /src
+COPY . .
+RUN BUILD
+RUN TEST
+RUN mkdir /out && cp FILES /out/
+FROM scratch
+COPY --from=build /out /
+`
+
+// TestAssistCPackages builds programs of others for a foreign platform, assisted and plainly emulated, and has their own tests pass there.
+func TestAssistCPackages(t *testing.T) {
+	l := newLab(t)
+	// Plainly emulated, a file takes as long as all of them do natively.
+	l.patience = 15 * time.Minute
+	ref := gccImage(t)
+	for _, test := range cPackages {
+		t.Run(test.name, func(t *testing.T) {
+			l := l.on(t)
+			dir := source(t, test.name)
+			text := strings.NewReplacer("GCC", ref, "BUILD", test.build, "TEST", test.test, "FILES", test.files).Replace(cPackageFile)
+			file := filepath.Join(l.context(map[string]string{"Dockerfile": text}), "Dockerfile")
+			build := func(strategy, assist string) rootfs {
+				out := l.mab("build", "--platform", foreignPlatform(), "--assist", assist, "-f", file, "-o", "-", dir)
+				if out.code != 0 || !strings.Contains(out.stderr, foreignPlatform()+" on local: "+strategy+", ") || strings.Contains(out.stderr, "is built again") {
+					t.Fatalf("%+v", out)
+				}
+				return readTar(t, strings.NewReader(out.stdout))
+			}
+			assisted, plain := build("assisted", "cc"), build("emulated", "off")
+			if len(assisted) == 0 || len(assisted) != len(plain) {
+				t.Errorf("%d files are made assisted, %d plainly", len(assisted), len(plain))
+			}
+			for name, f := range plain {
+				if !bytes.Equal(assisted[name].content, f.content) {
+					t.Errorf("%s is another one", name)
+				}
+			}
+		})
+	}
+}
+
+// statusOf replaces words in what dpkg knows of the packages of a platform's image, and pushes the index so.
+func statusOf(t testing.TB, ref, platform, old, now string) string {
+	t.Helper()
+	index := pull(t, ref)
+	var out v1.ImageIndex = nothing.Index
+	for _, p := range twoPlatforms() {
+		image := imageOf(t, index, p)
+		if p == platform {
+			status := readTar(t, mutate.Extract(image))["var/lib/dpkg/status"].content
+			image = withFiles(t, image, tarFile{tar.Header{Name: "var/lib/dpkg/status"}, bytes.ReplaceAll(status, []byte(old), []byte(now))})
+		}
+		arch := strings.TrimPrefix(p, "linux/")
+		out = mutate.AppendManifests(out, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: arch}}})
+	}
+	other := strings.Replace(ref, ":latest", ":other", 1)
+	if err := remote.WriteIndex(reference(t, other), out); err != nil {
+		t.Fatal(err)
+	}
+	return other
+}
+
+func TestAssistCLeavesAlone(t *testing.T) {
+	l := newLab(t)
+	ref, foreign := gccImage(t), foreignPlatform()
+	build := func(l *lab, ref, run string, more ...string) output {
+		args := append([]string{"build", "--platform", foreign, "--assist=cc", "-o", "out"}, more...)
+		return l.mab(append(args, l.context(map[string]string{"Dockerfile": "FROM " + ref + " AS b\nRUN " + run + "\nFROM scratch\nCOPY --from=b /bye /\n"}))...)
+	}
+	t.Run("a plan says what is assisted", func(t *testing.T) {
+		l := l.on(t)
+		out := l.must("plan", "--platform", foreign, "--assist=cc", l.context(map[string]string{"Dockerfile": "FROM " + ref + "\nRUN true\n"}))
+		if !strings.Contains(out, "assisted") || !strings.Contains(out, "(cc of "+ref+"@sha256:") || !strings.Contains(out, "with the tools of gcc native") {
+			t.Error(out)
+		}
+		if out = l.must("plan", "--platform", foreign, l.context(map[string]string{"Dockerfile": "FROM " + ref + "\nRUN true\n"})); strings.Contains(out, "assisted") {
+			t.Errorf("without a word it is assisted: %s", out)
+		}
+	})
+	t.Run("an image without gcc", func(t *testing.T) {
+		l := l.on(t)
+		out := build(l, registry(t)+"/busybox:latest", "touch /bye")
+		if out.code != 0 || !strings.Contains(out.stderr, " is not assisted: it has no gcc that Debian or Ubuntu packed") {
+			t.Errorf("%+v", out)
+		}
+	})
+	t.Run("a step that changes its compiler is run again plainly", func(t *testing.T) {
+		l := l.on(t)
+		out := build(l, ref, "rm /usr/libexec/gcc/*/14/cc1 && touch /bye")
+		if out.code != 0 || !strings.Contains(out.stderr, foreign+` on local is built again without assisting cc, because step "`) {
+			t.Errorf("%+v", out)
+		}
+	})
+	t.Run("a compiler of another source", func(t *testing.T) {
+		l := l.on(t)
+		out := build(l, statusOf(t, ref, foreign, "Version: 14.2.0-19\n", "Version: 14.2.0-19+deb13u1\n"), "touch /bye")
+		if out.code != 0 || !strings.Contains(out.stderr, " is not assisted: ") || !strings.Contains(out.stderr, " is of gcc-14 14.2.0-19+deb13u1, ") {
+			t.Errorf("%+v", out)
+		}
+	})
 }

@@ -20,6 +20,8 @@ type aptRoot struct {
 	dir  string
 	port port
 	from mirror
+	// sources is whether it is of source packages alone.
+	sources bool
 }
 
 // download puts the newest version of each package into dir and returns their files in the order of packages.
@@ -50,7 +52,7 @@ func (a aptRoot) get(ctx context.Context, dir string, args ...string) error {
 	if err := a.configure(ctx); err != nil {
 		return err
 	}
-	lists, err := filepath.Glob(filepath.Join(a.dir, "lists", "*Packages*"))
+	lists, err := filepath.Glob(filepath.Join(a.dir, "lists", "*_*"))
 	if err != nil {
 		return err
 	}
@@ -120,10 +122,14 @@ Dir::Etc::preferencesparts "/dev/null";
 	if err := os.MkdirAll(filepath.Join(a.dir, "sources"), 0o755); err != nil {
 		return err
 	}
+	stanza := a.from.stanza(a.port.release.suite)
+	if a.sources {
+		stanza = strings.Replace(stanza, "Types: deb\n", "Types: deb-src\n", 1)
+	}
 	return errors.Join(
 		os.WriteFile(filepath.Join(a.dir, "apt.conf"), []byte(conf.String()), 0o644),
 		os.WriteFile(filepath.Join(a.dir, "status"), nil, 0o644),
-		os.WriteFile(filepath.Join(a.dir, "sources", "debian.sources"), []byte(a.from.stanza(a.port.release.suite)), 0o644),
+		os.WriteFile(filepath.Join(a.dir, "sources", "debian.sources"), []byte(stanza), 0o644),
 	)
 }
 

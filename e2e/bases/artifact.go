@@ -40,6 +40,28 @@ func (p *Packages) Download(ctx context.Context, names ...string) ([]string, err
 	return p.apt.download(ctx, p.dir, names)
 }
 
+// Source returns the tarball that a package's authors released, of its newest version. It is there until Make returns.
+func (p *Packages) Source(ctx context.Context, name string) (string, error) {
+	apt := p.apt
+	apt.dir, apt.sources = apt.dir+"-sources", true
+	dir, err := os.MkdirTemp(p.dir, "source-")
+	if err != nil {
+		return "", err
+	}
+	if err := apt.get(ctx, dir, "-q", "--download-only", "--only-source", "source", name); err != nil {
+		return "", err
+	}
+	// Signatures end in .asc.
+	found, err := filepath.Glob(filepath.Join(dir, "*.orig.tar.*[^c]"))
+	if err != nil {
+		return "", err
+	}
+	if len(found) != 1 {
+		return "", fmt.Errorf("downloading source package %q: %d tarballs", name, len(found))
+	}
+	return found[0], nil
+}
+
 // Keep returns the directory in the cache that holds a. It is made if it is not there, and is there whole or not at all.
 // Several processes may keep the same at once. The caller only reads the directory.
 func Keep(ctx context.Context, cfg Config, a Artifact) (string, error) {
