@@ -110,7 +110,6 @@ func source(t testing.TB, name string) string {
 // cPackages are programs of others, with how they are built and tested, and what is compared.
 var cPackages = []struct{ name, build, test, files string }{
 	{"bzip2", "make -j2 bzip2 libbz2.a", "make test", "libbz2.a bzip2"},
-	{"zlib", "./configure --static && make -j2 static", "make teststatic", "libz.a minigzip example"},
 }
 
 const cPackageFile = `FROM GCC AS build
