@@ -7,12 +7,9 @@ package e2e_test
 import (
 	"archive/tar"
 	"bytes"
-	"context"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	nothing "github.com/google/go-containerregistry/pkg/v1/empty"
@@ -85,72 +82,6 @@ func TestAssistC(t *testing.T) {
 	}
 	if got := read(t, filepath.Join(l.dir, "out", "said")); got != "1.414\nhello\n1.414\n" {
 		t.Errorf("the programs say %q", got)
-	}
-}
-
-// source returns a directory with what the authors of one of Debian's source packages released.
-func source(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := bases.Keep(t.Context(), bases.Config{}, bases.Artifact{
-		Name: "source-" + name, Platform: hostPlatform(), Suite: "trixie",
-		Make: func(ctx context.Context, packages *bases.Packages, dir string) error {
-			tarball, err := packages.Source(ctx, name)
-			if err != nil {
-				return err
-			}
-			return exec.CommandContext(ctx, "tar", "-C", dir, "--strip-components=1", "--no-same-owner", "-xf", tarball).Run()
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
-
-// cPackages are programs of others, with how they are built and tested, and what is compared.
-var cPackages = []struct{ name, build, test, files string }{
-	{"bzip2", "make -j2 bzip2 libbz2.a", "make test", "libbz2.a bzip2"},
-}
-
-const cPackageFile = `FROM GCC AS build
-WORKDIR /src
-COPY . .
-RUN BUILD
-RUN TEST
-RUN mkdir /out && cp FILES /out/
-FROM scratch
-COPY --from=build /out /
-`
-
-// TestAssistCPackages builds programs of others for a foreign platform, assisted and plainly emulated, and has their own tests pass there.
-func TestAssistCPackages(t *testing.T) {
-	l := newLab(t)
-	// Plainly emulated, a file takes as long as all of them do natively.
-	l.patience = 15 * time.Minute
-	ref := gccImage(t)
-	for _, test := range cPackages {
-		t.Run(test.name, func(t *testing.T) {
-			l := l.on(t)
-			dir := source(t, test.name)
-			text := strings.NewReplacer("GCC", ref, "BUILD", test.build, "TEST", test.test, "FILES", test.files).Replace(cPackageFile)
-			file := filepath.Join(l.context(map[string]string{"Dockerfile": text}), "Dockerfile")
-			build := func(strategy, assist string) rootfs {
-				out := l.mab("build", "--platform", foreignPlatform(), "--assist", assist, "-f", file, "-o", "-", dir)
-				if out.code != 0 || !strings.Contains(out.stderr, foreignPlatform()+" on local: "+strategy+", ") || strings.Contains(out.stderr, "is built again") {
-					t.Fatalf("%+v", out)
-				}
-				return readTar(t, strings.NewReader(out.stdout))
-			}
-			assisted, plain := build("assisted", "cc"), build("emulated", "off")
-			if len(assisted) == 0 || len(assisted) != len(plain) {
-				t.Errorf("%d files are made assisted, %d plainly", len(assisted), len(plain))
-			}
-			for name, f := range plain {
-				if !bytes.Equal(assisted[name].content, f.content) {
-					t.Errorf("%s is another one", name)
-				}
-			}
-		})
 	}
 }
 

@@ -12,16 +12,6 @@ import (
 	"testing"
 )
 
-// sharedCacheFile builds a module with another one beside it, and keeps what Go compiled in a cache that outlives the step.
-const sharedCacheFile = `FROM GOLANG AS build
-ENV GOCACHE=/cache GOTOOLCHAIN=local CGO_ENABLED=0 GOFLAGS="-buildvcs=false -trimpath"
-WORKDIR /src
-COPY . .
-RUN --mount=type=cache,target=/cache,id=assist-cache cd app && go build -x -o /app . 2> /log
-FROM scratch
-COPY --from=build /app /log /
-`
-
 // compilations are the packages that the log of go build -x says were compiled.
 func compilations(log string) []string {
 	var out []string
@@ -35,38 +25,7 @@ func compilations(log string) []string {
 	return out
 }
 
-// TestAssistSharesCache has what was compiled assisted be found by what is wholly emulated: to Go it is the same action.
-func TestAssistSharesCache(t *testing.T) {
-	l := newLab(t)
-	dir := l.context(map[string]string{
-		"Dockerfile":   strings.ReplaceAll(sharedCacheFile, "GOLANG", goRegistry(t)+"/golang"),
-		"app/go.mod":   "module app\n\ngo 1.26\n\nrequire other v0.0.0\n\nreplace other => ../other\n",
-		"app/main.go":  "package main\n\nimport \"other\"\n\nfunc main() { println(other.Word()) }\n",
-		"other/go.mod": "module other\n\ngo 1.26\n", "other/word.go": "package other\n\nfunc Word() string { return \"there\" }\n",
-	})
-	build := func(strategy, assist string) (program []byte, compiled []string) {
-		out := l.mab("build", "--platform", foreignPlatform(), "--assist", assist, "-o", "-", dir)
-		if out.code != 0 || !strings.Contains(out.stderr, foreignPlatform()+" on local: "+strategy+", ") {
-			t.Fatalf("%+v", out)
-		}
-		files := readTar(t, strings.NewReader(out.stdout))
-		machineOf(t, foreignPlatform()).check(t, files.program(t, "app"))
-		return files["app"].content, compilations(files.text(t, "log"))
-	}
-	assisted, compiled := build("assisted", "auto")
-	if !slices.Contains(compiled, "runtime") || !slices.Contains(compiled, "other") || !slices.Contains(compiled, "main") {
-		t.Errorf("the first build compiled %q", compiled)
-	}
-	plain, again := build("emulated", "off")
-	if len(again) > 0 {
-		t.Errorf("the second build compiled %q", again)
-	}
-	if !bytes.Equal(assisted, plain) {
-		t.Error("assisted it is another program than plainly linked")
-	}
-}
-
-// cgoFile builds three programs that need a C compiler, which is emulated either way. What Go compiles is kept for what is built next.
+// cgoFile builds programs that need a C compiler, which is emulated either way. What Go compiles is kept for what is built next.
 const cgoFile = `FROM GOLANG AS build
 ENV GOCACHE=/cache GOTOOLCHAIN=local CGO_ENABLED=1 GOFLAGS="-buildvcs=false -trimpath" CGO_CFLAGS="-O0 -g0"
 WORKDIR /src
@@ -76,13 +35,13 @@ FROM scratch
 COPY --from=build /out /
 `
 
-// TestAssistCgo builds with a C compiler: with cgo, a plugin, and for the race detector.
+// TestAssistCgo builds with a C compiler: with cgo, and for the race detector. What was compiled assisted is found by what is wholly emulated: to Go it
+// is the same action.
 func TestAssistCgo(t *testing.T) {
 	l := newLab(t)
 	image := goRegistry(t, "golang-cc") + "/golang-cc"
 	for _, test := range []struct{ rule, pkg, flags, source string }{
 		{"cgo", "c", "", "package main\n\n// static int twice(int n) { return 2 * n; }\nimport \"C\"\n\nfunc main() { println(C.twice(21)) }\n"},
-		{"a plugin", "plug", "-buildmode=plugin", "package main\n\nimport \"C\"\n\nfunc Twice(n int) int { return 2 * n }\n"},
 		{"the race detector", "race", "-race", "package main\n\nfunc main() { println(42) }\n"},
 	} {
 		t.Run(test.rule, func(t *testing.T) {
