@@ -152,7 +152,7 @@ func TestAssistedStep(t *testing.T) {
 	}
 	now := digestOf(raw)
 	md := out.Metadata[now]
-	if !strings.HasSuffix(md.GetDescription()["llb.customname"], "RUN go build") || !md.GetCaps()["exec.mount.selector"] || out.Source.Locations[now] == nil {
+	if !strings.HasSuffix(md.GetDescription()["llb.customname"], "RUN go build (assisted by go)") || !md.GetCaps()["exec.mount.selector"] || out.Source.Locations[now] == nil {
 		t.Errorf("what is said of it is lost: %v", md)
 	}
 	for i, raw := range def.Def[:1] {

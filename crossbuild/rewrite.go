@@ -157,6 +157,10 @@ func (r *rewriting) describe(v *vertex, now digest.Digest, aid *Aid) {
 	}
 	if aid != nil {
 		md.Caps = aid.needs(md.Caps)
+		if md.Description == nil {
+			md.Description = map[string]string{}
+		}
+		md.Description["llb.customname"] = v.Name + " (assisted by " + strings.Join(aid.Toolchains(), " and ") + ")"
 	}
 	r.out.Metadata[string(now)] = md
 	r.changed = true
