@@ -219,7 +219,7 @@ func TestAssist(t *testing.T) {
 		for _, flag := range []string{"--assist=off", "--strategy=native,cross,emulated"} {
 			l.compiled(l.mab("build", "--no-cache", "--platform", foreign, flag, l.onImage(good, standInFile)), []string{foreign}, ": emulated, ")
 		}
-		l.refused(2, []string{"mab: error: ", `"rustc"`, "--assist auto, off or go"}, "build", "--assist=rustc", l.onImage(good, standInFile))
+		l.refused(2, []string{"mab: error: ", `"rustc"`, "--assist auto, off, go or cc"}, "build", "--assist=rustc", l.onImage(good, standInFile))
 	})
 	t.Run("a platform that is nowhere emulated wholly can be forbidden", func(t *testing.T) {
 		l := l.on(t)

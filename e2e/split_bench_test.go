@@ -45,6 +45,7 @@ func cpuTime(b *testing.B, h *farm.Host) time.Duration {
 func BenchmarkSplit(b *testing.B) {
 	names := []string{"one", "two", "three", "four"}
 	l := newSplitLab(b, hosts(names...)...)
+	l.farmLab = l.keeping("60s") // as users have it
 	const platforms = "linux/amd64,linux/arm64,linux/s390x,linux/riscv64"
 	for _, name := range names {
 		l.must("build", "--platform", platforms, l.archContext("warm", ""), "--node", name)
