@@ -198,7 +198,7 @@ func TestAssist(t *testing.T) {
 			t.Errorf("the metadata has %+v", list)
 		}
 		out, list = build()
-		if strings.Contains(out.stderr, "assisted by") || len(list) != 1 || list[0].Seconds != 0 {
+		if strings.Contains(out.stderr, "s assisted by") || !strings.Contains(out.stderr, "RUN go /timed (assisted by go)") || len(list) != 1 || list[0].Seconds != 0 {
 			t.Errorf("in the cache it took no time: %v\n%s", list, out.stderr)
 		}
 	})
