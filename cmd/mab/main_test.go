@@ -5,6 +5,8 @@ package main_test
 import (
 	"os"
 	"testing"
+
+	"github.com/mab-build/mab/bake/readertest"
 )
 
 // TestMain ends a solver that a test started by mistake: it would be this program, and run the tests again.
@@ -12,5 +14,5 @@ func TestMain(m *testing.M) {
 	if os.Getenv("MAB_SANDBOX") != "" {
 		os.Exit(1)
 	}
-	os.Exit(withReader(m))
+	os.Exit(readertest.Run(m, "../../bake/module"))
 }
